@@ -1,0 +1,1 @@
+"""Images: uint8 in, [-1, 1] out."""

@@ -1,0 +1,1 @@
+"""The mathematics: processes, denoisers, losses, grids, plans, samplers, metrics."""

@@ -1,0 +1,155 @@
+"""A sampling plan is a table of linear stages; `solve` is the only loop that walks one.
+
+Every published sampler this project carries is `x_s = A x_base + sum_j B_j h_j + C z`, where `h_j`
+is the network's answer at stage j. Builders in `functions/samplers` compute the table in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor, float], Tensor]
+
+
+def apply(coef: Tensor, x: Tensor) -> Tensor:
+    """Act with a coefficient on a state; the dtype and device of `x` are kept.
+
+    coef: (*batch, *S, k, k), where batch is () or (B,) and S is () or (H, W).
+    x: (B, k*C, H, W), the k components of a pixel in k consecutive groups of C channels.
+    Returns a new tensor shaped like `x`.
+    """
+    k = coef.shape[-1]
+    if k == 1:
+        scale = coef[..., 0, 0]
+        if scale.ndim == 0:  # a 0-dim float64 tensor neither promotes x nor needs its device
+            return x * scale
+        scale = scale.to(x)
+        if scale.ndim == 1:
+            return x * scale.view(-1, *[1] * (x.ndim - 1))
+        return x * (scale if scale.ndim == 2 else scale.unsqueeze(1))
+    parts = x.unflatten(1, (k, -1))
+    return torch.einsum("...ij,...jchw->...ichw", coef.to(x), parts).flatten(1, 2)
+
+
+def accumulate(total: Tensor, coef: Tensor, x: Tensor) -> Tensor:
+    """`total + coef x`, written into `total`: one pass over memory where coef is a number."""
+    return total.add_(x, alpha=coef.item()) if coef.numel() == 1 else total.add_(apply(coef, x))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of a plan: evaluate the network at time `t`, then move to time `s`.
+
+    A: coefficient on the state from which the current step began.
+    B: {j: coefficient} on the network's answer obtained at stage j (this one or an earlier one).
+    C: coefficient on fresh standard normal noise, None where the stage draws none.
+    evaluate: whether the network is asked at (current state, t) first.
+    commit: whether the result is the end of a step: it is yielded and the next step begins there.
+    """
+
+    t: float
+    s: float
+    A: Tensor
+    B: dict[int, Tensor] = field(default_factory=dict)
+    C: Tensor | None = None
+    evaluate: bool = True
+    commit: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked sequence of stages.
+
+    basis: what the network's answers mean, "eps" (noise) or "x0" (data).
+    Raises ValueError when made from stages that contradict each other or are not finite.
+    """
+
+    stages: tuple[Stage, ...]
+    basis: str = "eps"
+
+    def __post_init__(self) -> None:
+        if self.basis not in ("eps", "x0"):
+            raise ValueError(f"a plan's basis is 'eps' or 'x0', not {self.basis!r}")
+        if not self.stages or not self.stages[-1].commit:
+            raise ValueError("a plan needs at least one stage, and its last stage must commit")
+        for i, stage in enumerate(self.stages):
+            self._check(i, stage)
+
+    def _check(self, i: int, stage: Stage) -> None:
+        where = f"stage {i} (t {stage.t:g} -> {stage.s:g})"
+        for coef in (stage.A, *stage.B.values(), *([] if stage.C is None else [stage.C])):
+            if coef.dtype != torch.float64 or coef.ndim < 2 or coef.shape[-1] != coef.shape[-2]:
+                raise ValueError(f"{where}: a coefficient is a float64 tensor (*S, k, k)")
+            if not coef.isfinite().all():
+                raise ValueError(
+                    f"{where}: a coefficient is not finite; the schedule has no signal or no noise "
+                    "left at this time: begin the grid later, or choose another schedule"
+                )
+        for j in stage.B:
+            if not 0 <= j <= i or not self.stages[j].evaluate:
+                raise ValueError(f"{where}: uses the answer of stage {j}, which does not exist yet")
+        if i and stage.evaluate and stage.t != self.stages[i - 1].s:
+            raise ValueError(f"{where}: the state is at time {self.stages[i - 1].s:g} here")
+
+    @property
+    def nfe(self) -> int:
+        """Number of network evaluations."""
+        return sum(stage.evaluate for stage in self.stages)
+
+    def __str__(self) -> str:
+        head = f"{len(self.stages)} stages, {self.nfe} network evaluations, answers as {self.basis}"
+        return "\n".join([head, *(_row(i, stage) for i, stage in enumerate(self.stages))])
+
+
+def _row(i: int, stage: Stage) -> str:
+    terms = [f"{_show(stage.A)} x", *(f"{_show(c)} h{j}" for j, c in sorted(stage.B.items()))]
+    if stage.C is not None:
+        terms.append(f"{_show(stage.C)} z")
+    marks = ("" if stage.evaluate else "  no evaluation") + (
+        "" if stage.commit else "  intermediate"
+    )
+    return f"{i:4d}  {stage.t:>9.4g} -> {stage.s:<9.4g} x = {'  '.join(terms)}{marks}"
+
+
+def _show(coef: Tensor) -> str:
+    if coef.numel() == 1:
+        return f"{coef.item():+.6f}"
+    if coef.ndim == 2:
+        rows = ("[" + " ".join(f"{v:+.4f}" for v in row) + "]" for row in coef.tolist())
+        return f"[{' '.join(rows)}]"
+    return f"<{coef.min().item():+.4f} .. {coef.max().item():+.4f}>"
+
+
+def solve(
+    plan: Plan,
+    predict: Predict,
+    x: Tensor,
+    randn: Callable[[Tensor], Tensor] = torch.randn_like,
+    project: Callable[[Tensor, float], Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """Walk a plan from state `x` and yield the state after every committed stage.
+
+    predict(x, t) answers shaped like x, in the plan's basis; randn(x) draws noise shaped like x,
+    once per stage that has C; project(x, s), if given, replaces every new state (inpainting).
+    The last state yielded is the sample. dtype and device are those of `x`.
+    """
+    last_use = {j: i for i, stage in enumerate(plan.stages) for j in stage.B}
+    base, answers = x, dict[int, Tensor]()
+    for i, stage in enumerate(plan.stages):
+        if stage.evaluate:
+            answers[i] = predict(x, stage.t)
+        x = apply(stage.A, base)
+        for j, coef in stage.B.items():
+            x = accumulate(x, coef, answers[j])
+        if stage.C is not None:
+            x = accumulate(x, stage.C, randn(x))
+        if project is not None:
+            x = project(x, stage.s)
+        answers = {j: h for j, h in answers.items() if last_use.get(j, -1) > i}
+        if stage.commit:
+            base = x
+            yield x

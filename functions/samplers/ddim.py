@@ -1,0 +1,32 @@
+"""DDIM: Song, Meng & Ermon 2021 (2010.02502), eq. 12 and 16."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.rows import need_scalar, pairs
+
+
+def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
+    """One evaluation a step; eta = 0 is deterministic on any linear process, eta = 1 is DDPM's
+    posterior noise. Raises ValueError for eta < 0 or so large that more noise than the process
+    holds would be drawn.
+    """
+    if eta < 0:
+        raise ValueError(f"eta must be at least 0, not {eta:g}")
+    if eta > 0:
+        need_scalar(process, "DDIM with eta > 0")
+    stages = []
+    for i, (t, s) in enumerate(pairs(grid)):
+        psi, r_t, r_s = process.psi(t, s), process.factor(t), process.factor(s)
+        noise = None
+        if eta > 0 and r_s.any():
+            noise = eta * r_s / r_t * torch.sqrt(1 - psi**-2)  # eq. 16
+            if (noise > r_s).any():
+                raise ValueError(f"eta {eta:g} draws more noise than remains at t = {s:g}")
+            r_s = torch.sqrt(r_s**2 - noise**2)
+        stages.append(Stage(float(t), float(s), psi, {i: r_s - psi @ r_t}, noise))  # eq. 12
+    return Plan(tuple(stages), "eps")

@@ -1,0 +1,32 @@
+"""DDPM ancestral sampling on any sub-sequence: Ho, Jain & Abbeel 2020 (2006.11239), eq. 6, 7."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.rows import need_scalar, pairs
+
+
+def ddpm(process: Process, grid: Tensor, variance: str = "large") -> Plan:
+    """Posterior mean of the predicted x0 plus noise, one evaluation a step, none at the last one.
+
+    variance: "large" is beta = 1 - abar_t/abar_s (the DDIM repository's `ddpm_noisy`), "small" the
+    posterior's beta (1 - abar_s)/(1 - abar_t). Raises ValueError for any other.
+    """
+    if variance not in ("large", "small"):
+        raise ValueError(f"variance is 'large' or 'small', not {variance!r}")
+    need_scalar(process, "DDPM")
+    steps = pairs(grid)
+    stages = []
+    for i, (t, s) in enumerate(steps):
+        abar_s, var_t, var_s = process.mean(s) ** 2, process.factor(t) ** 2, process.factor(s) ** 2
+        keep = process.psi(t, s) ** -2  # 1 - beta
+        A = torch.sqrt(keep) * var_s / var_t  # eq. 7
+        B = torch.sqrt(abar_s) * (1 - keep) / var_t
+        C = torch.sqrt((1 - keep) * (1 if variance == "large" else var_s / var_t))
+        last = i == len(steps) - 1
+        stages.append(Stage(float(t), float(s), A, {i: B}, None if last else C))
+    return Plan(tuple(stages), "x0")

@@ -1,0 +1,23 @@
+"""Networks by name, and what surrounds them: averages, checkpoints, foreign weights."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from models.unet import UNet
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"ddpm": UNet}
+
+
+def build(name: str, **options) -> nn.Module:
+    """Make the network called `name`; `options` are the keywords of its constructor.
+
+    The result answers `forward(x, t, label=None)`: x (B, C, H, W), t (B,) or (1,). Raises
+    ValueError for an unknown name, an unknown option, or options that do not fit together.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"model.name: no network {name!r}; the choices are {sorted(NETWORKS)}")
+    return NETWORKS[name](**options)
+
+
+__all__ = ["NETWORKS", "UNet", "build"]
