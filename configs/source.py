@@ -2,7 +2,7 @@
 
 Stricter than PyYAML's own safe loader where that harms people: `2e-4` is a number, a key written
 twice is refused, dates stay text. `extends: FILE` at the top of a file takes over another file's
-values; sections are merged, every other value is replaced.
+values; sections are merged, every other value is replaced. FILE lies beside it or is one of ours.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise _problem(key_node, f"the key {key!r} is not text")
@@ -45,8 +47,8 @@ _FLOAT = re.compile(
     r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
 )
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [pair for pair in pairs if not pair[0].endswith((":timestamp", ":float"))]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
@@ -69,6 +71,21 @@ class Source:
         """Lay `values` over what is here."""
         self._merge(self.values, values, origin, "")
 
+    def put(self, key: str, value: Any, origin: str) -> None:
+        """Set one dotted key. Raises SourceError where a part of it is a value already."""
+        *sections, last = key.split(".")
+        here = self.values
+        for depth, section in enumerate(sections):
+            path = ".".join(sections[: depth + 1])
+            if here.get(section) is None:
+                here[section] = {}
+                self.origins[path] = origin
+            here = here[section]
+            if not isinstance(here, dict):
+                raise SourceError(f"{origin}: {path} is a value and holds no keys")
+        here[last] = value
+        self.origins[key] = origin
+
     def _merge(self, into: Values, values: Values, origin: str, prefix: str) -> None:
         for key, value in values.items():
             path = prefix + key
@@ -88,6 +105,11 @@ def parse(text: str, where: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
+        if "python/" in (err.problem or ""):
+            raise SourceError(
+                f"{where}: holds Python objects, as configs saved by the DDIM repository do, and "
+                "those are never loaded: give the YAML file the run was started with"
+            ) from err
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise SourceError(f"{where}: {place}{err.problem or err.context}") from err
     except (yaml.YAMLError, ValueError) as err:
@@ -116,10 +138,16 @@ def _chain(path: Path) -> list[Path]:
         base = _values(following).get("extends")
         if base is not None and not isinstance(base, str):
             raise SourceError(f"{following.name}: extends: {base!r} is not the name of a file")
-        following = following.parent / base if base else None
-        if following is not None and not following.is_file():
-            raise SourceError(f"{chain[-1].name}: extends: there is no file {following}")
+        following = _base(following, base) if base else None
     return chain
+
+
+def _base(file: Path, name: str) -> Path:
+    """The file called `name` beside the one that extends it, else among the program's own."""
+    for folder in (file.parent, Path(__file__).parent):
+        if (folder / name).is_file():
+            return folder / name
+    raise SourceError(f"{file.name}: extends: there is no file {file.parent / name}")
 
 
 def _values(path: Path) -> Values:

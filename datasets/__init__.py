@@ -1,1 +1,55 @@
-"""Images: uint8 in, [-1, 1] out."""
+"""Images: uint8 in, [-1, 1] out.
+
+`get_dataset(config)` gives the training and the held-out images; `loader.batches` their order;
+`transforms` the way into the model and back; `check` a report on every file.
+"""
+
+from pathlib import Path
+
+import torch
+
+from datasets.base import Config, ImageDataset, MemoryDataset, StreamDataset
+from datasets.check import Report, check, inspect
+from datasets.memory import decode_all, fits_in_memory
+from datasets.readers import Split
+from datasets.sources import ROOT, SOURCES, find_splits
+
+__all__ = [
+    "SOURCES",
+    "ImageDataset",
+    "Report",
+    "check",
+    "find_splits",
+    "get_dataset",
+    "inspect",
+]
+
+
+def get_dataset(config: Config, root: Path = ROOT) -> tuple[ImageDataset, ImageDataset | None]:
+    """Training images and held-out images (None where the source has none and holdout is 0).
+
+    Reads only `config.data`. Images are resized and centre-cropped to `image_size`, with
+    `channels` channels, and decoded now into memory if `in_memory` is true or "auto" finds room
+    for both splits (`memory.fits_in_memory`), else whenever they are asked for.
+    FileNotFoundError says what to put where; OSError names unreadable images; ValueError a wrong
+    option.
+    """
+    data = config.data
+    train, test = find_splits(config, root)
+    splits = [split for split in (train, test) if split is not None]
+    keep = data.in_memory
+    if keep == "auto":
+        total = sum(len(split.reader) for split in splits) * data.channels * data.image_size**2
+        keep = fits_in_memory(total)
+    made = [_made(split, config, bool(keep)) for split in splits]
+    return made[0], made[1] if test is not None else None
+
+
+def _made(split: Split, config: Config, keep: bool) -> ImageDataset:
+    data = config.data
+    name = data.dataset.upper()
+    if not keep:
+        return StreamDataset(name, split, data.image_size, data.channels)
+    pixels = decode_all(split, data.image_size, data.channels, name)
+    labels = None if split.labels is None else torch.from_numpy(split.labels)
+    return MemoryDataset(name, pixels, labels, split.classes)

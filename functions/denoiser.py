@@ -30,10 +30,11 @@ class Denoiser(nn.Module):
         self.clip = clip
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The network's own answer at state x (B, ...) and time t, a number or (B,)."""
+        """The network's own answer at state x (B, ...) and time t, a number or (B,); dtype of x."""
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
-        return self.network(x, times) if label is None else self.network(x, times, label)
+        answer = self.network(x, times) if label is None else self.network(x, times, label)
+        return answer.to(x.dtype)  # under autocast the network answers in half precision
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should answer for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
@@ -45,17 +46,25 @@ class Denoiser(nn.Module):
         return apply(mean, noise) - apply(factor, self.process.lift(x0))
 
     def eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The noise in x, shaped like x."""
+        """The noise in x, shaped like x; where clip is set, the one that fits the clipped x0."""
+        if self.clip is None:
+            return self.raw_eps(x, t, label)
+        return self._rest(x, self.x0(x, t, label), *self._scales(t))
+
+    def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """The noise in x as the network tells it, never clipped: what losses compare."""
         answer = self(x, t, label)
-        if self.predicts == "eps" and self.clip is None:
+        if self.predicts == "eps":
             return answer
         mean, factor = self._scales(t)
-        clean = self._clean(x, answer, mean, factor)
-        return apply(torch.linalg.inv(factor), x - apply(mean, clean))
+        return self._rest(x, self._clean(x, answer, mean, factor), mean, factor)
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The clean state (lifted data) expected behind x, shaped like x."""
-        return self._clean(x, self(x, t, label), *self._scales(t))
+        clean = self._clean(x, self(x, t, label), *self._scales(t))
+        if self.clip is None:
+            return clean
+        return self.process.lift(self.process.drop(clean).clamp(-self.clip, self.clip))
 
     def _scales(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         time = torch.as_tensor(t, dtype=torch.float64)
@@ -63,12 +72,10 @@ class Denoiser(nn.Module):
 
     def _clean(self, x: Tensor, answer: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
         if self.predicts == "x0":
-            clean = answer
-        elif self.predicts == "v":
-            clean = apply(mean, x) - apply(factor, answer)
-        else:
-            clean = apply(torch.linalg.inv(mean), x - apply(factor, answer))
-        if self.clip is None:
-            return clean
-        pixels = self.process.drop(clean).clamp(-self.clip, self.clip)
-        return self.process.lift(pixels)
+            return answer
+        if self.predicts == "v":
+            return apply(mean, x) - apply(factor, answer)
+        return apply(torch.linalg.inv(mean), x - apply(factor, answer))
+
+    def _rest(self, x: Tensor, clean: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+        return apply(torch.linalg.inv(factor), x - apply(mean, clean))

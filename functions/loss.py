@@ -43,7 +43,7 @@ def skip(
     c_max bounds c_t on schedules that destroy the signal within one skip (see `skip_coefficient`).
     """
     _check(skip, tau, skip_noise)
-    eps = denoiser.eps(denoiser.process.perturb(x0, t, noise), t)
+    eps = denoiser.raw_eps(denoiser.process.perturb(x0, t, noise), t)
     plain = _mse(eps, noise)
     c = skip_coefficient(denoiser.process, t, skip, c_max).to(x0)
     if skip_noise == "closed_form":  # E |e2 - c f|^2 = 1 + c^2 |f|^2 per pixel

@@ -12,7 +12,8 @@ GROUPS = 32
 def sinusoidal(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Embed times (N,) as (N, dim): sines, then cosines, of t 10000^(-i / (dim/2 - 1)).
 
-    The transformer's position code (1706.03762, section 3.5) in DDPM's form; `dim` is even, >= 4.
+    The transformer's position code (arXiv 1706.03762, section 3.5) in DDPM's form. `dim` is even
+    and at least 4; `dtype` is that of the calculation and of the answer.
     """
     half = dim // 2
     i = torch.arange(half, dtype=dtype, device=t.device)
@@ -23,6 +24,28 @@ def sinusoidal(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tenso
 def group_norm(channels: int) -> nn.GroupNorm:
     """32 groups with the small epsilon that the published weights were trained with."""
     return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+
+
+def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
+    """silu(norm(x)), in place where no gradient can ask for the value in between."""
+    return F.silu(norm(x), inplace=not torch.is_grad_enabled())
+
+
+class TimeEmbedding(nn.Module):
+    """Times (N,) -> (N, 4 channels): the position code through two dense layers, activated."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+        width = 4 * channels
+        self.dense = nn.ModuleList([nn.Linear(channels, width), nn.Linear(width, width)])
+
+    def forward(self, t: Tensor, like: Tensor) -> Tensor:
+        """Embed t; calculated in float64 where `like` is float64, else in float32."""
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        e = sinusoidal(t, self.channels, dtype).to(like.dtype)
+        # Every residual block needs silu(temb), none needs temb: activate once, here.
+        return F.silu(self.dense[1](F.silu(self.dense[0](e))))
 
 
 class Upsample(nn.Module):
@@ -49,7 +72,7 @@ class Downsample(nn.Module):
         """Halve both sides of x."""
         if self.conv is None:
             return F.avg_pool2d(x, 2)
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # only right and below, as TensorFlow's SAME
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # right and below only: TensorFlow's "SAME"
 
 
 class ResBlock(nn.Module):
@@ -67,14 +90,18 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
         """x (B, channels, H, W), activated time embedding (B or 1, D) -> (B, out, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv1(norm_silu(self.norm1, x))
         h = h + self.temb_proj(temb)[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (x if self.nin_shortcut is None else self.nin_shortcut(x))
+        h = self.conv2(self.dropout(norm_silu(self.norm2, h)))
+        return (x if self.nin_shortcut is None else self.nin_shortcut(x)) + h
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels with one head and a residual connection."""
+    """Self-attention over all pixels, one head, with a residual connection.
+
+    The weights are 1x1 convolutions, as in the published files; they are applied as dense layers
+    over (B, HW, C), which costs no copy in channels_last and gives attention unit strides.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -85,8 +112,12 @@ class Attention(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (B, C, H, W) -> same shape."""
-        h = self.norm(x)
-        q, k, v = (f(h).flatten(2).transpose(1, 2)[:, None] for f in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0].transpose(1, 2)
-        return x + self.proj_out(h.unflatten(2, x.shape[2:]))
+        """(B, C, H, W) -> (B, C, H, W)."""
+        h = self.norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (_dense(layer, h)[:, None] for layer in (self.q, self.k, self.v))
+        h = _dense(self.proj_out, F.scaled_dot_product_attention(q, k, v)[:, 0])
+        return x + h.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def _dense(conv: nn.Conv2d, h: Tensor) -> Tensor:
+    return F.linear(h, conv.weight.flatten(1), conv.bias)

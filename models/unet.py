@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import GROUPS, Attention, Downsample, ResBlock, Upsample, group_norm, sinusoidal
+from models.blocks import (
+    GROUPS,
+    Attention,
+    Downsample,
+    ResBlock,
+    TimeEmbedding,
+    Upsample,
+    group_norm,
+    norm_silu,
+)
 
 
 class UNet(nn.Module):
@@ -15,10 +23,13 @@ class UNet(nn.Module):
     image_size         side of the square images, divisible by 2^(len(ch_mult) - 1)
     in_channels        channels of the images; out_ch: of the answer
     ch                 width of the first level, a multiple of 32; level i has ch * ch_mult[i]
-    num_res_blocks     residual blocks per level going down, one more going up
+    num_res_blocks     residual blocks per level on the way down; one more on the way up
     attn_resolutions   sides at which every residual block is followed by attention
     dropout            probability in [0, 1), inside the residual blocks
     resamp_with_conv   learned resampling, else average pooling and bare nearest neighbour
+
+    Raises ValueError for options that do not fit together. Names and order of the state dict are
+    those of the DDIM repo, and so are the initial weights (PyTorch's own).
     """
 
     def __init__(
@@ -34,76 +45,170 @@ class UNet(nn.Module):
         resamp_with_conv: bool = True,
     ):
         super().__init__()
-        self.image_size, self.in_channels, self.ch = image_size, in_channels, ch
-        self.num_res_blocks = num_res_blocks
-        levels, time = len(ch_mult), 4 * ch
-
-        self.temb = nn.Module()
-        self.temb.dense = nn.ModuleList([nn.Linear(ch, time), nn.Linear(time, time)])
-        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
-
+        _check_counts(in_channels, out_ch, ch, ch_mult, num_res_blocks, dropout)
+        sides = _sides(image_size, len(ch_mult), attn_resolutions)
+        self.image_size, self.in_channels = image_size, in_channels
+        self.resamp_with_conv = resamp_with_conv
         widths = [ch * m for m in ch_mult]
-        skips, here = [ch], ch
+        attends = [side in attn_resolutions for side in sides]
+        rest = (4 * ch, dropout)
+
+        self.temb = TimeEmbedding(ch)
+        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
+        skips, here = [ch], ch
         for i, width in enumerate(widths):
-            level = _Level(width, image_size >> i in attn_resolutions)
-            for _ in range(num_res_blocks):
-                level.add(here, time, dropout)
-                skips.append(here := width)
-            if i < levels - 1:
-                level.downsample = Downsample(here, resamp_with_conv)
-                skips.append(here)
-            self.down.append(level)
+            shrink = Downsample(width, resamp_with_conv) if i < len(widths) - 1 else None
+            ways = [here] + [width] * (num_res_blocks - 1)
+            self.down.append(Down(ways, width, attends[i], shrink, *rest))
+            skips += [width] * (num_res_blocks + (shrink is not None))
+            here = width
 
-        self.mid = nn.Module()
-        self.mid.block_1 = ResBlock(here, here, time, dropout)
-        self.mid.attn_1 = Attention(here)
-        self.mid.block_2 = ResBlock(here, here, time, dropout)
+        self.mid = Middle(here, *rest)
 
-        up = []
+        ups = []
         for i, width in reversed(list(enumerate(widths))):
-            level = _Level(width, image_size >> i in attn_resolutions)
-            for _ in range(num_res_blocks + 1):
-                level.add(here + skips.pop(), time, dropout)
-                here = width
-            if i > 0:
-                level.upsample = Upsample(here, resamp_with_conv)
-            up.append(level)
-        self.up = nn.ModuleList(reversed(up))
+            grow = Upsample(width, resamp_with_conv) if i > 0 else None
+            ways = [w + skips.pop() for w in [here] + [width] * num_res_blocks]
+            ups.append(Up(ways, width, attends[i], grow, *rest))
+            here = width
+        self.up = nn.ModuleList(reversed(ups))
         self.norm_out = group_norm(here)
         self.conv_out = nn.Conv2d(here, out_ch, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, label: None = None) -> Tensor:
-        e = sinusoidal(t, self.ch)
-        e = F.silu(self.temb.dense[1](F.silu(self.temb.dense[0](e))))
+        """Images (B, in_channels, S, S) and times (B,), or (1,) for all -> (B, out_ch, S, S).
+
+        Times may be integers or between them. The answer has the dtype (except under autocast),
+        the device and the memory layout of x. Raises ValueError for other shapes, or a label.
+        """
+        self._check_inputs(x, t, label)
+        temb = self.temb(t, like=x)
         h = self.conv_in(x)
+        if h.device.type == "cpu":  # there convolutions would repack any other layout at each call
+            h = h.contiguous(memory_format=torch.channels_last)
         skips = [h]
-        for level in self.down:
-            for block, attn in zip(level.block, level.attn or [None]*9):
-                h = block(h, e)
-                if attn is not None: h = attn(h)
-                skips.append(h)
-            if hasattr(level,'downsample'):
-                h = level.downsample(h)
-                skips.append(h)
-        h = self.mid.block_2(self.mid.attn_1(self.mid.block_1(h, e)), e)
-        for level in reversed(self.up):
-            for block, attn in zip(level.block, level.attn or [None]*9):
-                h = block(torch.cat([h, skips.pop()], 1), e)
-                if attn is not None: h = attn(h)
-            if hasattr(level,'upsample'):
-                h = level.upsample(h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        for down in self.down:
+            h = down(h, temb, skips)
+        h = self.mid(h, temb)
+        for up in reversed(self.up):
+            h = up(h, temb, skips)
+        h = self.conv_out(norm_silu(self.norm_out, h))
+        return h.contiguous() if x.is_contiguous() else h
+
+    def _check_inputs(self, x: Tensor, t: Tensor, label: None) -> None:
+        want = (self.in_channels, self.image_size, self.image_size)
+        if x.ndim != 4 or x.shape[1:] != want:
+            raise ValueError(
+                f"the network takes images {('B', *want)}, not {tuple(x.shape)}; "
+                "its options image_size and in_channels say so"
+            )
+        if t.ndim != 1 or t.shape[0] not in (1, x.shape[0]):
+            raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({x.shape[0]},) or (1,)")
+        if label is not None:
+            raise ValueError("this network is unconditional: label must be None")
 
 
-class _Level(nn.Module):
-    def __init__(self, width, attend):
+class Down(nn.Module):
+    """One level on the way down: blocks (with attention), then a smaller picture."""
+
+    def __init__(
+        self,
+        ways: list[int],
+        out: int,
+        attend: bool,
+        shrink: Downsample | None,
+        time: int,
+        dropout: float,
+    ):
         super().__init__()
-        self.width, self.attend = width, attend
-        self.block = nn.ModuleList()
-        self.attn = nn.ModuleList()
+        self.block = nn.ModuleList(ResBlock(way, out, time, dropout) for way in ways)
+        self.attn = nn.ModuleList(Attention(out) for _ in ways if attend)
+        self.downsample = shrink
 
-    def add(self, channels, time, dropout):
-        self.block.append(ResBlock(channels, self.width, time, dropout))
-        if self.attend:
-            self.attn.append(Attention(self.width))
+    def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
+        """Append to `skips` what the way up will want."""
+        for i, block in enumerate(self.block):
+            h = block(h, temb)
+            h = self.attn[i](h) if self.attn else h
+            skips.append(h)
+        if self.downsample is not None:
+            h = self.downsample(h)
+            skips.append(h)
+        return h
+
+
+class Middle(nn.Module):
+    """The lowest level: block, attention, block."""
+
+    def __init__(self, channels: int, time: int, dropout: float):
+        super().__init__()
+        self.block_1 = ResBlock(channels, channels, time, dropout)
+        self.attn_1 = Attention(channels)
+        self.block_2 = ResBlock(channels, channels, time, dropout)
+
+    def forward(self, h: Tensor, temb: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return self.block_2(self.attn_1(self.block_1(h, temb)), temb)
+
+
+class Up(nn.Module):
+    """One level on the way up: blocks on what came down beside it, then a larger picture."""
+
+    def __init__(
+        self,
+        ways: list[int],
+        out: int,
+        attend: bool,
+        grow: Upsample | None,
+        time: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.block = nn.ModuleList(ResBlock(way, out, time, dropout) for way in ways)
+        self.attn = nn.ModuleList(Attention(out) for _ in ways if attend)
+        self.upsample = grow
+
+    def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
+        """Take from the end of `skips` one tensor per block."""
+        for i, block in enumerate(self.block):
+            h = block(torch.cat([h, skips.pop()], dim=1), temb)
+            h = self.attn[i](h) if self.attn else h
+        return h if self.upsample is None else self.upsample(h)
+
+
+def _check_counts(
+    in_channels: int, out_ch: int, ch: int, ch_mult: Sequence[int], blocks: int, dropout: float
+) -> None:
+    for key, value in (
+        ("in_channels", in_channels),
+        ("out_ch", out_ch),
+        ("num_res_blocks", blocks),
+    ):
+        if value < 1:
+            raise ValueError(f"{key}: {value} must be at least 1")
+    if ch < GROUPS or ch % GROUPS:
+        fit = max(GROUPS, round(ch / GROUPS) * GROUPS)
+        raise ValueError(
+            f"ch: {ch} must be a multiple of {GROUPS}, the groups of its normalisation; {fit} fits"
+        )
+    if not ch_mult or any(m < 1 for m in ch_mult):
+        raise ValueError(f"ch_mult: {list(ch_mult)} must be one or more whole numbers from 1 on")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: {dropout} must lie in [0, 1)")
+
+
+def _sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -> list[int]:
+    """The side of the picture at every level."""
+    factor = 2 ** (levels - 1)
+    if image_size < factor or image_size % factor:
+        fit = max(1, round(image_size / factor)) * factor
+        raise ValueError(
+            f"image_size: {image_size} must be divisible by {factor}, as ch_mult has {levels} "
+            f"levels; {fit} fits, or a shorter ch_mult"
+        )
+    sides = [image_size >> i for i in range(levels)]
+    lost = [side for side in attn_resolutions if side not in sides]
+    if lost:
+        raise ValueError(f"attn_resolutions: {lost} not among the sides of the levels, {sides}")
+    return sides

@@ -1,0 +1,33 @@
+# Everything from nothing: `make demo`, `make test`, `make lint`, `make bench`. Needs Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV   ?= .venv
+RUN     = $(VENV)/bin/python
+
+.PHONY: demo test lint bench
+
+demo: $(VENV)/run.done
+	$(RUN) docs/demo.py
+
+test: $(VENV)/test.done
+	$(RUN) -m pytest
+
+lint: $(VENV)/test.done
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/bench.done
+	$(RUN) benchmarks/bench.py
+
+$(VENV)/run.done: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/test.done: $(VENV)/run.done tests/requirements.txt
+	$(RUN) -m pip install --quiet -r tests/requirements.txt
+	touch $@
+
+$(VENV)/bench.done: $(VENV)/run.done benchmarks/requirements.txt
+	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
+	touch $@

@@ -1,0 +1,136 @@
+"""Paired benchmarks against diffusers: python benchmarks/bench.py [--device cpu|cuda] [--quick]
+
+Measures the network (forward, training step), the sampler outside the network and, on CUDA, rates
+against the chip's peak. Prints a table and writes it with JSON under benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the project is run, not installed
+
+from benchmarks import clock, gpu, overhead, report  # noqa: E402
+from benchmarks.networks import (  # noqa: E402
+    CIFAR10,
+    NO_PEER,
+    SMALL,
+    Setting,
+    batch,
+    disagreement,
+    forward_task,
+    same_weights,
+    training_task,
+)
+
+DIFFUSERS = "diffusers"
+VARIANTS = [Setting(channels_last=True), Setting("bf16"), Setting("bf16", channels_last=True)]
+
+
+def network(device: torch.device, quick: bool) -> list[dict]:
+    """Forward pass and training step at batch 16, ours and the peer's, and variants of ours."""
+    options, size = (SMALL, 2) if quick else (CIFAR10, 16)
+    x, t, noise = batch(options, size, device)
+    ours, peer = same_weights(options)
+    notes = [NO_PEER]
+    if peer is not None:
+        gap = disagreement(ours.to(device), peer.to(device), x, t)
+        notes = [f"equal weights, answers within {gap:.1e} of each other (largest answer 1)"]
+    contestants = _contestants(ours, peer, options, device)
+    against = {f"ours {s}": "ours fp32" for s in VARIANTS}
+    against |= {"ours fp32": f"{DIFFUSERS} fp32", "ours bf16": f"{DIFFUSERS} bf16"}
+    sections = []
+    for what, rounds in (("Forward pass", 7), ("Training step", 5)):
+        tasks = {
+            name: forward_task(net, setting, x, t)
+            if what.startswith("Forward")
+            else training_task(net, setting, x, t, noise)
+            for name, (net, setting) in contestants.items()
+        }
+        seconds = clock.interleave(tasks, 2 if quick else rounds, device)
+        rows = clock.compared(seconds, against)
+        sections.append({"title": f"{what}, batch {size}", "rows": rows, "notes": notes})
+    return sections
+
+
+def _contestants(ours, peer, options: dict, device: torch.device) -> dict:
+    """Name -> (network, setting), each pair that is compared side by side. Networks in the same
+    memory format share their weights.
+    """
+    last = same_weights(options)[0]
+    last.load_state_dict(ours.state_dict())
+    last = VARIANTS[0].prepare(last, device)
+    plain, half = Setting(), Setting("bf16")
+    order = {
+        "ours fp32": (ours, plain),
+        f"{DIFFUSERS} fp32": (peer, plain),
+        f"ours {VARIANTS[0]}": (last, VARIANTS[0]),
+        "ours bf16": (ours, half),
+        f"{DIFFUSERS} bf16": (peer, half),
+        f"ours {VARIANTS[2]}": (last, VARIANTS[2]),
+    }
+    return {name: pair for name, pair in order.items() if pair[0] is not None}
+
+
+TARGETS = [
+    ("Forward pass", "ours fp32", 1.0),
+    ("Training step", "ours fp32", 1.0),
+    ("Sampler", "solve, eta 0", 0.5),
+]
+
+
+def verdicts(sections: list[dict]) -> list[str]:
+    """Each target with the ratio that was measured for it."""
+    lines = []
+    for title, what, limit in TARGETS:
+        for section in sections:
+            for row in section["rows"]:
+                if section["title"].startswith(title) and row["what"] == what and "ratio" in row:
+                    seen = row["ratio"]["median"]
+                    met = "met" if seen <= limit else "MISSED"
+                    line = f"{title}, {what} / {row['against']}: {seen:.3f}, at most {limit}: {met}"
+                    lines.append(line)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a smoke run on a small network")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads, 2 as the reference")
+    parser.add_argument("--budget", type=float, default=270, help="seconds for the CUDA rates")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("bench: no CUDA device is available here; run with --device cpu")
+
+    device, began = torch.device(args.device), time.perf_counter()
+    if device.type == "cpu":
+        torch.set_num_threads(args.threads)
+    sections = [overhead.measure(device, 5 if args.quick else 60)]
+    if device.type == "cpu":
+        sections += network(device, args.quick)
+    else:
+        sections += gpu.measure(device, args.quick, began + args.budget)
+    result = {
+        "context": report.context(device),
+        "seconds": time.perf_counter() - began,
+        "sections": sections,
+        "targets": verdicts(sections),
+    }
+    print(report.text(result))
+    if args.quick:
+        print("a smoke run: nothing is written")
+        return
+    for path in report.write(result, args.out):
+        print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Paired timing: the tasks of a round run one after the other, so drift hits all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+Task = Callable[[], object]
+
+
+def interleave(
+    tasks: Mapping[str, Task], rounds: int, device: torch.device, warm: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each task, `rounds` times in the order A B ... A B ..., after `warm` unmeasured
+    calls of each. On CUDA every measurement waits for the device before and after.
+    """
+    for task in tasks.values():
+        for _ in range(warm):
+            task()
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            _settle(device)
+            began = time.perf_counter()
+            task()
+            _settle(device)
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def _settle(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def pair_ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Median, least and largest of ours/theirs over the rounds."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def compared(
+    seconds: dict[str, list[float]], against: Mapping[str, str], per: float = 1.0
+) -> list[dict]:
+    """One row per task: its median time divided by `per`, and its ratio to the task that
+    `against` names for it, if that was measured.
+    """
+    rows = []
+    for name, values in seconds.items():
+        row: dict = {"what": name, "seconds": statistics.median(values) / per}
+        other = against.get(name)
+        if other in seconds:
+            row |= {"against": other, "ratio": pair_ratio(values, seconds[other])}
+        rows.append(row)
+    return rows

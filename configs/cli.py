@@ -1,0 +1,157 @@
+"""The command line: flags -> a verb, Options, and overrides of the config.
+
+No flag may be abbreviated. `--section.key VALUE` sets any key of the config; the flags that stand
+for a key are such overrides themselves, and of two the later one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from configs.flags import LEVELS, UsageError, parser
+from configs.options import Options
+from configs.problems import known_keys
+
+VERBS = ("sample", "test", "check_data", "dry_run")
+__all__ = ["Command", "Options", "UsageError", "parse"]
+
+DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+NOT_HERE = {
+    "--interpolation": "interpolation between samples is not part of this version",
+    "--sequence": "intermediate states are not part of this version",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """verb: train, sample, test, check_data or describe; config: None where the run has its own."""
+
+    verb: str
+    config: str | None
+    overrides: tuple[tuple[str, str, str], ...]
+    options: Options
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """The command that was typed. Raises UsageError with one line."""
+    flags, unknown = parser().parse_known_args(_fold_dotted(argv))
+    if unknown:
+        flags_only = [word for word in unknown if word.startswith("-")]  # the rest are their values
+        raise UsageError("; ".join(_unknown(word) for word in flags_only or unknown))
+    _check(flags)
+    options = Options(
+        exp=Path(flags.exp),
+        **{
+            name: getattr(flags, name)
+            for name in (
+                *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
+                *("no_images", "use_pretrained", "device", "verbose"),
+            )
+        },
+        command=shlex.join(["main.py", *argv]),
+    )
+    verb = next((verb for verb in VERBS if getattr(flags, verb)), "train")
+    verb = "describe" if flags.dry_run else verb
+    return Command(verb, flags.config, tuple(flags.overrides), options)
+
+
+def _fold_dotted(argv: Sequence[str]) -> list[str]:
+    """`--a.b V` and `--a.b=V` as one hidden `--override=a.b=V`, so that order is kept."""
+    folded, words = [], iter(argv)
+    for word in words:
+        match = DOTTED.fullmatch(word)
+        if match is None:
+            folded.append(word)
+            continue
+        key, value = match.groups()
+        text = value[1:] if value is not None else next(words, None)
+        if text is None or (value is None and text.startswith("--")):
+            raise UsageError(f"--{key} needs a value")
+        folded.append(f"--override={key}={text}")
+    return folded
+
+
+def _unknown(word: str) -> str:
+    if not word.startswith("-"):
+        return f"unexpected word {word!r}; every argument here is a flag or a flag's value"
+    flag = word.partition("=")[0]
+    if flag in NOT_HERE:
+        return f"{flag}: {NOT_HERE[flag]}"
+    from configs.schema import Config
+
+    own = [option for action in parser()._actions for option in action.option_strings]
+    keys = [f"--{key}" for key in (*known_keys(Config), "loss.skip", "loss.tau", "loss.skip_noise")]
+    named = [option for option in keys if option.rpartition(".")[2] == flag.lstrip("-")]
+    visible = [option for option in own if option not in ("--override", "--SECTION.KEY")]
+    near = named or difflib.get_close_matches(flag, [*visible, *keys], 1, 0.5)
+    hint = f"; did you mean {near[0]}?" if near else "; see --help"
+    return f"unknown flag {flag}{hint}"
+
+
+def _check(flags: argparse.Namespace) -> None:
+    """What contradicts itself, or lacks something, before any file is looked at."""
+    verbs = [f"--{verb}" for verb in ("sample", "test", "check_data") if getattr(flags, verb)]
+    if len(verbs) > 1:
+        raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
+    verb = verbs[0] if verbs else "training"
+    rules = [
+        (flags.sample and not (flags.fid or flags.images), "--sample needs --fid or --images"),
+        (
+            flags.fid and flags.images,
+            "--fid and --images exclude each other: --fid draws and measures",
+        ),
+        (flags.fid and not flags.sample, "--fid needs --sample"),
+        (flags.images and not flags.sample, "--images needs --sample"),
+        (flags.no_images and not flags.fid, "--no_images needs --sample --fid"),
+        (flags.resume_training and verbs, f"--resume_training does not go with {verb}"),
+        (
+            flags.resume_training and flags.overwrite,
+            "--resume_training and --overwrite exclude each other",
+        ),
+        (
+            flags.overwrite and verb in ("--test", "--check_data"),
+            f"--overwrite does not go with {verb}",
+        ),
+        (
+            flags.use_pretrained is not None and verb not in ("--sample", "--test"),
+            "--use_pretrained needs --sample or --test",
+        ),
+        (flags.override_help is not None, "--SECTION.KEY stands for a key such as --optim.lr"),
+        (not flags.exp, "--exp needs the name of a folder"),
+        (
+            not DEVICE.fullmatch(flags.device),
+            f"--device {flags.device}: should be auto, cpu, cuda or cuda:N",
+        ),
+        (flags.verbose not in LEVELS, f"--verbose {flags.verbose}: should be {', '.join(LEVELS)}"),
+    ]
+    for broken, text in rules:
+        if broken:
+            raise UsageError(text)
+    for flag in ("doc", "image_folder"):
+        _check_folder(flag, getattr(flags, flag))
+    _check_presence(flags)
+
+
+def _check_folder(flag: str, name: str | None) -> None:
+    if name is not None and (
+        not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts
+    ):
+        raise UsageError(
+            f"--{flag} {name!r}: should be a name without .. and without a leading slash"
+        )
+
+
+def _check_presence(flags: argparse.Namespace) -> None:
+    inspects = flags.dry_run or flags.check_data
+    if flags.doc is None and flags.use_pretrained is None and not inspects:
+        raise UsageError("--doc is missing: the name of the run, as in --doc my_model")
+    has_own = flags.doc is not None or flags.use_pretrained
+    if flags.config is None and not has_own:
+        raise UsageError("--config is missing: a YAML file, as in --config cifar10.yml")

@@ -1,0 +1,151 @@
+"""The flags and their help, grouped by verb."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, NoReturn
+
+VERSION = "0.1.0"
+LEVELS = ("debug", "info", "warning", "error", "critical")
+TEXT = ("NAME", "FILE", "TEXT", "SET")  # what these name is text, whatever it looks like
+EXAMPLES = """\
+examples:
+  python main.py --config digits.yml --doc digits --ni
+  python main.py --config cifar10_s2dm.yml --doc s2dm --training.batch_size 64 --loss.skip 49 --ni
+  python main.py --config cifar10.yml --doc ddpm --resume_training --ni
+  python main.py --doc s2dm --sample --fid --timesteps 50 --eta 0 --ni
+  torchrun --nproc_per_node=8 main.py --config cifar10.yml --doc ddpm --ni
+
+exit codes: 0 done, 1 failed, 2 usage, 75 stopped by SIGTERM or SIGUSR1 after saving, 130 Ctrl-C
+"""
+
+
+class UsageError(ValueError):
+    """A command line that makes no sense; the text is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+class _Override(argparse.Action):
+    """Collect (dotted key, YAML text, flag); `dest` is the key, --override holds KEY=TEXT."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        key, text = self.dest, str(values)
+        if option_string == "--override":
+            key, _, text = text.partition("=")
+            option_string = f"--{key}"
+        elif self.metavar in TEXT:
+            text = json.dumps(text)
+        namespace.overrides = [*namespace.overrides, (key, text, option_string or f"--{key}")]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every flag; its errors are UsageErrors."""
+    made = _Parser(
+        prog="main.py",
+        usage="main.py --config FILE --doc NAME [--sample | --test | --check_data] [flags]",
+        description="Train diffusion models with S^2-DM's skip-step loss, sample and measure them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    made.set_defaults(overrides=[])
+    everywhere = made.add_argument_group("everywhere")
+    _add_everywhere(everywhere)
+    _add_train(made.add_argument_group("train (the default)"))
+    _add_sample(made.add_argument_group("sample", "needs --fid or --images"))
+    _add_measure(made.add_argument_group("measure"))
+    _add_inspect(made.add_argument_group("inspect"))
+    return made
+
+
+Group = argparse._ArgumentGroup
+
+
+def _switch(group: Group, flag: str, text: str) -> None:
+    group.add_argument(flag, action="store_true", help=text)
+
+
+def _key(group: Group, flag: str, key: str, metavar: str, text: str) -> None:
+    """A flag that stands for a key of the config."""
+    group.add_argument(flag, action=_Override, dest=key, metavar=metavar, help=f"{text} ({key})")
+
+
+def _add_everywhere(group: Group) -> None:
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="a path, or a name in ./configs or the program's configs; a run has its own",
+    )
+    group.add_argument("--doc", metavar="NAME", help="the run's name: EXP/logs/NAME")
+    group.add_argument("--exp", default="exp", metavar="DIR", help="where everything goes [exp]")
+    _key(group, "--seed", "seed", "N", "all randomness follows from it")
+    _key(group, "--comment", "comment", "TEXT", "kept with the run")
+    group.add_argument(
+        "--SECTION.KEY",
+        dest="override_help",
+        metavar="VALUE",
+        help="set any key of the config, as in --optim.lr 2e-4 --model.ch_mult [1,2,2]",
+    )
+    group.add_argument("--override", action=_Override, help=argparse.SUPPRESS)
+    _switch(group, "--ni", "never ask a question")
+    _switch(group, "--overwrite", "move what is in the way aside; nothing is deleted")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
+    group.add_argument("--verbose", default="info", metavar="LEVEL", help=", ".join(LEVELS))
+    group.add_argument("--version", action="version", version=f"skip-step {VERSION}")
+    group.add_argument("-h", "--help", action="help", help="show this and stop")
+
+
+def _add_train(group: Group) -> None:
+    _switch(group, "--resume_training", "go on from the newest valid checkpoint of the run")
+
+
+def _add_sample(group: Group) -> None:
+    _switch(group, "--sample", "draw images")
+    _switch(group, "--images", "draw images only, no metric")
+    group.add_argument(
+        "--use_pretrained",
+        nargs="?",
+        const="",
+        metavar="SOURCE",
+        help="weights from a file, a diffusers folder or a hub id; alone: the published EMA model",
+    )
+    group.add_argument(
+        "-i",
+        "--image_folder",
+        default="images",
+        metavar="DIR",
+        help="EXP/image_samples/DIR [images]",
+    )
+    _key(group, "--n_samples", "sampling.n_samples", "N", "how many images")
+    kinds = "generalized (or ddim), ddpm_noisy, ddpm"
+    _key(group, "--sample_type", "sampling.sample_type", "NAME", kinds)
+    _key(
+        group, "--skip_type", "sampling.skip_type", "NAME", "the grid of times: uniform, quad, ..."
+    )
+    _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
+    _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
+
+
+def _add_measure(group: Group) -> None:
+    _switch(group, "--fid", "with --sample: FID, KID, IS, precision and recall of the images")
+    _switch(group, "--no_images", "with --fid: measure without writing the images")
+    _key(group, "--features", "evaluation.features", "SET", "inception or classifier")
+    _key(group, "--inception_weights", "evaluation.inception_weights", "FILE", "a local copy")
+    _switch(group, "--test", "held-out loss by quartile of t, for the averaged and raw weights")
+
+
+def _add_inspect(group: Group) -> None:
+    _switch(group, "--dry_run", "print config, parameters, FLOPs, memory and data counts; stop")
+    _switch(group, "--check_data", "read every image once; count them and name bad files")

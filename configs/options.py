@@ -1,0 +1,59 @@
+"""What a command says beside the config: where things go, and what is wanted of the verb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags of one command. Nothing here changes what is learned; that is the config's.
+
+    exp: the folder that holds everything; doc: the run's name, None where none is needed.
+    image_folder: below EXP/image_samples. images, fid: the modes of --sample.
+    use_pretrained: whence foreign weights come, a file, a folder or a hub id; "" is the published
+    model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
+    command: what was typed, for the records.
+    """
+
+    exp: Path = Path("exp")
+    doc: str | None = None
+    image_folder: str = "images"
+    ni: bool = False
+    resume_training: bool = False
+    overwrite: bool = False
+    images: bool = False
+    fid: bool = False
+    no_images: bool = False
+    use_pretrained: str | None = None
+    device: str = "auto"
+    verbose: str = "info"
+    command: str = ""
+
+    @property
+    def logs(self) -> Path:
+        """EXP/logs, which holds one folder per run."""
+        return self.exp / "logs"
+
+    @property
+    def run(self) -> Path:
+        """EXP/logs/DOC. Raises ValueError without --doc."""
+        if self.doc is None:
+            raise ValueError("this needs the name of a run: --doc NAME")
+        return self.logs / self.doc
+
+    @property
+    def tensorboard(self) -> Path:
+        """EXP/tensorboard/DOC. Raises ValueError without --doc."""
+        return self.exp / "tensorboard" / self.run.relative_to(self.logs)
+
+    @property
+    def samples(self) -> Path:
+        """EXP/image_samples/FOLDER."""
+        return self.exp / "image_samples" / self.image_folder
+
+    @property
+    def datasets(self) -> Path:
+        """EXP/datasets, where data sets without a path of their own are looked for."""
+        return self.exp / "datasets"

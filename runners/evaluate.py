@@ -1,0 +1,171 @@
+"""From images to figures: features, reference statistics, FID and its companions, held-out loss."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import Config
+from datasets import ImageDataset
+from datasets.transforms import to_model
+from functions import metrics
+from functions.denoiser import Denoiser
+from functions.loss import LOSSES
+from functions.times import TIMES
+from models import checkpoint
+from models.features import Extractor, classifier, inception
+from runners.distributed import Ranks
+from runners.journal import Window
+from runners.sample import blocks
+from runners.trainer import autocast, seed_step
+
+log = logging.getLogger("skip_step")
+
+KEPT_FEATURES = 50_000  # of the reference, for KID and precision/recall
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of the real images: n of them, mean (D,) and covariance (D, D) in float64,
+    features (m, D) of the first m, and the distance between two random halves of those.
+    """
+
+    n: int
+    mean: Tensor
+    cov: Tensor
+    features: Tensor
+    split_distance: float
+
+
+def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> Extractor:
+    """The feature extractor that the config names; a classifier is trained at most once."""
+    if config.evaluation.features == "inception":
+        weights = config.evaluation.inception_weights
+        return inception(Path(weights) if weights else None, ranks.device)
+
+    def make() -> Extractor:
+        if dataset.labels is None:
+            raise ValueError(
+                f"--features classifier needs labels, and data set {dataset.name} has none; put "
+                "each class into a sub-folder of its own, or use --features inception"
+            )
+        everything = range(len(dataset))
+        return classifier(dataset.images(everything), dataset.labels, cache, ranks.device)
+
+    if ranks.world == 1:
+        return make()
+    ranks.on_first(lambda: make() and None)  # trains once; then every process finds the file
+    return make()
+
+
+def features_of(batches: Iterator[Tensor], extractor: Extractor) -> tuple[Tensor, Tensor | None]:
+    """Features (n, D) and logits (n, K) or None of uint8 images, float32 on the CPU."""
+    features, logits = [torch.empty(0, extractor.dim)], []
+    for images in batches:
+        found, scores = extractor(images)
+        features.append(found.cpu())
+        if scores is not None:
+            logits.append(scores.cpu())
+    return torch.cat(features), torch.cat(logits) if logits else None
+
+
+def reference_for(
+    dataset: ImageDataset, extractor: Extractor, cache: Path, batch: int, ranks: Ranks
+) -> Reference:
+    """Statistics of a data set, from the cache where they are, else computed by all processes."""
+    name = f"{dataset.name.lower()}-{dataset.fingerprint()[:16]}-{extractor.hash[:16]}.pth"
+    path = cache / name
+    if ranks.on_first(path.exists):
+        log.info("reference statistics from %s", path)
+        return Reference(**checkpoint.load(path))
+    log.info("computing reference statistics of %d images", len(dataset))
+    found = _compute_reference(dataset, extractor, batch, ranks)
+    ranks.on_first(lambda: checkpoint.save(path, vars(found)))
+    return found
+
+
+def _compute_reference(
+    dataset: ImageDataset, extractor: Extractor, batch: int, ranks: Ranks
+) -> Reference:
+    share = range(len(dataset))[ranks.rank :: ranks.world]
+    moments, kept = metrics.Moments(), [torch.empty(0, extractor.dim)]
+    for part in blocks(share, batch):
+        features, _ = features_of(iter([dataset.images(part)]), extractor)
+        moments.add(features)
+        kept.append(features[[i for i, index in enumerate(part) if index < KEPT_FEATURES]])
+    shift = moments.mean if ranks.first else torch.zeros(extractor.dim, dtype=torch.float64)
+    shift = ranks.sum(shift).cpu()
+    count, total, outer = (ranks.sum(part).cpu() for part in moments.sums(shift))
+    everything = metrics.Moments.from_sums(count, total, outer, shift)
+    features = ranks.gather(torch.cat(kept))
+    return Reference(
+        everything.n,
+        everything.mean,
+        everything.cov,
+        features,
+        metrics.split_distance(features) if len(features) >= 4 else float("nan"),
+    )
+
+
+def measure(
+    features: Tensor,
+    logits: Tensor | None,
+    reference: Reference,
+    extractor: Extractor,
+    config: Config,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Every figure of a set of samples, under the name it may be shown with."""
+    n, evaluation = len(features), config.evaluation
+    moments = metrics.Moments().add(features)
+    figures: dict[str, Any] = {
+        metrics.label("FID", extractor, n): metrics.frechet(
+            moments.mean, moments.cov, reference.mean, reference.cov
+        )
+    }
+    kid, kid_std = metrics.kid(
+        features, reference.features, evaluation.kid_subsets, evaluation.kid_subset_size
+    )
+    figures[metrics.label("KID", extractor, n)] = kid
+    figures[metrics.label("KID", extractor, n) + "_std"] = kid_std
+    precision, recall = metrics.precision_recall(reference.features.to(device), features.to(device))
+    figures[metrics.label("precision", extractor, n)] = precision
+    figures[metrics.label("recall", extractor, n)] = recall
+    if logits is not None:
+        score, score_std = metrics.inception_score(logits, splits=min(10, n))
+        figures[metrics.label("IS", extractor, n)] = score
+        figures[metrics.label("IS", extractor, n) + "_std"] = score_std
+    return figures
+
+
+@torch.no_grad()
+def held_out_loss(
+    denoiser: Denoiser, dataset: ImageDataset, config: Config, ranks: Ranks, most: int | None = None
+) -> dict[str, float]:
+    """The training objective on held-out images, its mean and its means by quartile of t.
+
+    Times and noise depend on (seed, image block) only, so that two sets of weights are compared
+    on the same draws. most: use no more than so many images.
+    """
+    window = Window(denoiser.process, ranks)
+    times, loss = TIMES[config.training.times](denoiser.process), LOSSES[config.loss.name]
+    count = min(len(dataset), most or len(dataset))
+    size = config.sampling.batch_size
+    parts = list(blocks(range(count), size))
+    for number in range(ranks.rank, len(parts), ranks.world):
+        seed_step(config.seed, 2**31, number)
+        x0 = to_model(dataset.images(parts[number]), config.data).to(ranks.device)
+        t, _ = times.sample(len(x0))
+        t, noise = t.to(ranks.device), torch.randn_like(x0)
+        with autocast(config.training.precision, ranks.device):
+            values = loss(denoiser, x0, t, noise, **config.loss.options)
+        window.add(t, values.float())
+    values_by_name = window.report()
+    del values_by_name["images_per_second"]
+    return values_by_name

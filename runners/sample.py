@@ -1,0 +1,144 @@
+"""Sampling by image index: image i is a function of (weights, plan, seed, i) and of nothing else.
+
+Not of the batch it was drawn in, the number of processes, or an interruption.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from configs.schema import Config
+from datasets.transforms import to_uint8
+from functions.denoiser import Denoiser
+from functions.grids import GRIDS
+from functions.plan import Plan, solve
+from functions.process import Process
+from functions.samplers import SAMPLERS
+from runners import imagedir
+from runners.distributed import Ranks
+from runners.signals import STOPPED, StopRequest
+from runners.trainer import autocast
+
+log = logging.getLogger("skip_step")
+
+
+class Noise:
+    """One generator per image: calling it draws standard normal noise shaped like its argument.
+
+    The numbers come from the CPU whatever the device, so that they are the same everywhere.
+    """
+
+    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+        self.generators = [_generator(seed, index) for index in indices]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = [torch.randn(x.shape[1:], generator=g, dtype=torch.float32) for g in self.generators]
+        return torch.stack(rows).to(x)
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed((int(state[0]) << 32 | int(state[1])) >> 1)
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Everything that decides what image i looks like. shape: (C, H, W) of an image."""
+
+    denoiser: Denoiser
+    plan: Plan
+    shape: tuple[int, int, int]
+    seed: int
+    device: torch.device
+    precision: str = "fp32"
+
+    @torch.no_grad()
+    def __call__(self, indices: Sequence[int]) -> Tensor:
+        """The samples of these image indices as data, float32 (n, C, H, W), not clamped."""
+        noise = Noise(self.seed, indices)
+        process = self.denoiser.process
+        x = process.prior((len(indices), *self.shape), noise).to(self.device)
+        for state in solve(self.plan, self._predict, x, noise):
+            x = state
+        return process.drop(x)
+
+    def _predict(self, x: Tensor, t: float) -> Tensor:
+        ask = self.denoiser.eps if self.plan.basis == "eps" else self.denoiser.x0
+        with autocast(self.precision, self.device):
+            return ask(x, t).to(x.dtype)
+
+
+def plan_for(config: Config, process: Process) -> Plan:
+    """The config's sampler on its grid; says so where the grid has other than the asked steps."""
+    wanted, grid_name = config.sampling.timesteps, config.sampling.skip_type
+    grid = GRIDS[grid_name](process, wanted)
+    sampler = config.sampler()
+    plan = SAMPLERS[sampler.name](process, grid, **sampler.options)
+    if len(grid) - 1 != wanted:
+        log.warning("%d steps asked, grid %s has %d", wanted, grid_name, len(grid) - 1)
+    return plan
+
+
+def blocks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive runs of at most `size` indices."""
+    for begin in range(0, len(indices), size):
+        yield indices[begin : begin + size]
+
+
+def sample_all(
+    drawer: Drawer,
+    config: Config,
+    folder: Path | None,
+    ranks: Ranks,
+    stop: StopRequest,
+    use: Callable[[Sequence[int], Tensor], None],
+) -> float:
+    """Draw this process' share of images 0..n_samples-1, write them to `folder` (None: nowhere)
+    and hand every batch, uint8 (n, C, H, W), to `use`. Images in the folder are read, not drawn.
+
+    Returns the images drawn per second by this process. Exits with STOPPED on request.
+    """
+    count, size = config.sampling.n_samples, config.sampling.batch_size
+    mine = range(count)[ranks.rank :: ranks.world]
+    held = imagedir.existing(folder, count) if folder else set()
+    ranks.barrier()  # nobody writes before everybody has looked
+    todo = [i for i in mine if i not in held]
+    writer = imagedir.Writer(folder) if folder else None
+    bar = tqdm(
+        total=len(mine), unit="img", disable=not (ranks.first and sys.stderr.isatty()), leave=False
+    )
+    began = time.perf_counter()
+    try:
+        for part in blocks(todo, size):
+            images = to_uint8(drawer(part), config.data)
+            if writer:
+                writer.add(part, images)
+            use(part, images)
+            bar.update(len(part))
+            if stop:
+                if writer:
+                    writer.flush()
+                log.warning("%s: stopped; run the same command again to go on", stop.name)
+                raise SystemExit(STOPPED)
+        if writer:
+            writer.flush()
+        rate = len(todo) / max(time.perf_counter() - began, 1e-9)
+        for part in blocks([i for i in mine if i in held], size):
+            assert folder is not None
+            use(part, imagedir.read_back(folder, part, drawer.shape))
+            bar.update(len(part))
+    finally:
+        bar.close()
+        if writer:
+            writer.close()
+    return rate

@@ -1,0 +1,382 @@
+"""The command line: what is understood, what is refused in one line, and the exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import main
+from configs import cli, locate
+from configs.schema import dump, load
+from runners import describe
+
+PROGRAM = Path(main.__file__)
+CIFAR = ["--config", "cifar10.yml", "--doc", "x"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RANK", raising=False)
+
+
+def program(*argv, **env):
+    command = [sys.executable, str(PROGRAM), *argv]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def put(monkeypatch, diffusion):
+    """Let this stand where the runner is, so that only the command line is under test."""
+    monkeypatch.setitem(sys.modules, "runners.diffusion", SimpleNamespace(Diffusion=diffusion))
+
+
+def refused(capsys, argv, code=2):
+    """The text after `error: ` of a command that must fail."""
+    assert main.main(argv) == code
+    err = capsys.readouterr().err
+    assert err.count("error:") == 1, err
+    assert "Traceback" not in err
+    return err.partition("error: ")[2].strip()
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "--doc is missing"),
+        (["--config", "cifar10.yml"], "--doc is missing"),
+        (["--doc", "x"], "--config is missing: a new run needs one"),
+        (["--dry_run"], "--config is missing"),
+        ([*CIFAR, "--sample"], "--sample needs --fid or --images"),
+        ([*CIFAR, "--sample", "--fid", "--images"], "exclude each other"),
+        ([*CIFAR, "--sample", "--test"], "--sample and --test are different things"),
+        ([*CIFAR, "--test", "--check_data"], "--test and --check_data are different things"),
+        ([*CIFAR, "--fid"], "--fid needs --sample"),
+        ([*CIFAR, "--images"], "--images needs --sample"),
+        ([*CIFAR, "--sample", "--images", "--no_images"], "--no_images needs --sample --fid"),
+        ([*CIFAR, "--sample", "--fid", "--resume_training"], "does not go with --sample"),
+        ([*CIFAR, "--resume_training", "--overwrite"], "exclude each other"),
+        ([*CIFAR, "--test", "--overwrite"], "--overwrite does not go with --test"),
+        ([*CIFAR, "--use_pretrained"], "--use_pretrained needs --sample or --test"),
+        ([*CIFAR, "--device", "gpu"], "should be auto, cpu, cuda or cuda:N"),
+        ([*CIFAR, "--verbose", "loud"], "should be debug, info"),
+        (["--config", "cifar10.yml", "--doc", "../x"], "--doc '../x'"),
+        (["--config", "cifar10.yml", "--doc", ""], "--doc ''"),
+        ([*CIFAR, "-i", "/tmp"], "--image_folder '/tmp'"),
+        ([*CIFAR, "--exp", ""], "--exp needs"),
+        ([*CIFAR, "--doc"], "expected one argument"),
+        ([*CIFAR, "extra"], "unexpected word 'extra'"),
+        ([*CIFAR, "--timestep", "3"], "unknown flag --timestep; did you mean --timesteps?"),
+        ([*CIFAR, "--resume"], "unknown flag --resume"),
+        ([*CIFAR, "--tau", "0.9"], "unknown flag --tau; did you mean --loss.tau?"),
+        ([*CIFAR, "--batch_size=64"], "unknown flag --batch_size; did you mean --training.batch_"),
+        ([*CIFAR, "--sequence"], "--sequence: intermediate states are not part"),
+        ([*CIFAR, "--interpolation"], "--interpolation: interpolation"),
+        ([*CIFAR, "--optim.lr"], "--optim.lr needs a value"),
+        ([*CIFAR, "--optim.lr", "--ni"], "--optim.lr needs a value"),
+        ([*CIFAR, "--optim.lrr", "1"], "did you mean optim.lr?"),
+        ([*CIFAR, "--timesteps", "ten"], "--timesteps: sampling.timesteps: ten is not valid"),
+        ([*CIFAR, "--eta", "-1"], "--eta: sampling.eta: -1 is not valid"),
+        ([*CIFAR, "--seed", "1.5"], "--seed: 1.5 is not valid"),
+        (["--config", "cifar11", "--doc", "x"], "did you mean cifar10"),
+        (["--doc", "x", "--test"], "--doc x: no such run"),
+        (["--doc", "x", "--resume_training"], "--doc x: no such run"),
+        (["--use_pretrained", "f.pth", "--sample", "--images"], "f.pth does not hold a config"),
+    ],
+)
+def test_usage_is_one_line_and_exit_code_2(capsys, argv, told):
+    text = refused(capsys, argv)
+    assert told in text
+    assert "\n" not in text
+
+
+def test_several_mistakes_are_one_block(capsys):
+    text = refused(capsys, [*CIFAR, "--timesteps", "0", "--loss.name", "skipp", "--optim.eps", "a"])
+    assert len(text.splitlines()) == 3
+
+
+def test_only_the_first_process_speaks_and_all_fail(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    assert main.main([*CIFAR, "--sample"]) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_flags_are_overrides_in_the_order_typed():
+    command = cli.parse(
+        [
+            *CIFAR,
+            "--timesteps",
+            "5",
+            "--sampling.timesteps=7",
+            "--model.ch_mult",
+            "[1, 2]",
+            "--eta",
+            "0.5",
+            "--skip_type",
+            "quad",
+            "--n_samples",
+            "10",
+            "--seed",
+            "3",
+            "--comment",
+            "12",
+            "--inception_weights",
+            "1e3",
+            "--features",
+            "classifier",
+            "--optim.lr",
+            "-1",
+        ]
+    )
+    assert command.overrides == (
+        ("sampling.timesteps", "5", "--timesteps"),
+        ("sampling.timesteps", "7", "--sampling.timesteps"),
+        ("model.ch_mult", "[1, 2]", "--model.ch_mult"),
+        ("sampling.eta", "0.5", "--eta"),
+        ("sampling.skip_type", '"quad"', "--skip_type"),
+        ("sampling.n_samples", "10", "--n_samples"),
+        ("seed", "3", "--seed"),
+        ("comment", '"12"', "--comment"),
+        ("evaluation.inception_weights", '"1e3"', "--inception_weights"),
+        ("evaluation.features", '"classifier"', "--features"),
+        ("optim.lr", "-1", "--optim.lr"),
+    )
+    config = load("cifar10", command.overrides[:-1])
+    assert (config.sampling.timesteps, config.comment) == (7, "12")
+    assert config.evaluation.inception_weights == "1e3"
+
+
+def test_the_commands_of_the_ddim_repository_are_understood():
+    common = ["--config", "cifar10.yml", "--exp", "e", "--doc", "d", "--ni"]
+    assert cli.parse(common).verb == "train"
+    again = cli.parse([*common, "--resume_training"])
+    assert (again.verb, again.options.resume_training, again.options.ni) == ("train", True, True)
+    fid = cli.parse([*common, "--sample", "--fid", "--timesteps", "50", "--eta", "0", "-i", "f"])
+    assert (fid.verb, fid.options.fid, fid.options.image_folder) == ("sample", True, "f")
+    options = cli.parse(["--config", "c", "--use_pretrained", "--sample", "--fid"]).options
+    assert (options.use_pretrained, options.doc) == ("", None)
+    options = cli.parse(
+        ["--config", "c", "--use_pretrained", "a/b", "--sample", "--images"]
+    ).options
+    assert options.use_pretrained == "a/b"
+    assert cli.parse([*common, "--sample", "--fid", "--dry_run"]).verb == "describe"
+
+
+def test_places():
+    options = cli.parse(["--config", "c", "--exp", "e", "--doc", "d", "-i", "f"]).options
+    assert options.run == Path("e/logs/d")
+    assert options.tensorboard == Path("e/tensorboard/d")
+    assert options.samples == Path("e/image_samples/f")
+    assert options.datasets == Path("e/datasets")
+    assert options.command == "main.py --config c --exp e --doc d -i f"
+    with pytest.raises(ValueError, match="--doc"):
+        _ = cli.Options().run
+
+
+def test_a_run_brings_its_own_config(tmp_path):
+    run = tmp_path / "exp" / "logs" / "old"
+    run.mkdir(parents=True)
+    (run / "config.yml").write_text(dump(load("digits", [("seed", "7")])))
+    config = locate.config_of(
+        cli.parse(["--doc", "old", "--sample", "--images", "--timesteps", "5"])
+    )
+    assert (config.seed, config.sampling.timesteps) == (7, 5)
+
+
+def test_a_run_without_anything_is_told(capsys, tmp_path):
+    (tmp_path / "exp" / "logs" / "old").mkdir(parents=True)
+    assert "give --config" in refused(capsys, ["--doc", "old", "--test"])
+    text = refused(capsys, ["--doc", "olt", "--test"])
+    assert "did you mean" in text
+    assert text.rstrip("?").endswith("old")
+
+
+def test_a_checkpoint_brings_its_own_config(monkeypatch, tmp_path):
+    import models
+
+    (tmp_path / "exp" / "logs" / "old").mkdir(parents=True)
+    (tmp_path / "file.pth").touch()
+    state = {"config": load("digits", [("seed", "7")]).model_dump(mode="json")}
+    stand_in = SimpleNamespace(
+        latest=lambda run, _warn: (run / "ckpt_5.pth", state),
+        is_ours=lambda path: path.name == "file.pth",
+        load=lambda _path: state,
+    )
+    monkeypatch.setattr(models, "checkpoint", stand_in, raising=False)
+    for whence in (["--doc", "old"], ["--use_pretrained", "file.pth"]):
+        argv = [*whence, "--sample", "--images", "--eta", "0.5"]
+        config = locate.config_of(cli.parse(argv))
+        assert (config.seed, config.sampling.eta) == (7, 0.5)
+        with pytest.raises(main.ConfigError, match="--eta: sampling.eta: -1"):
+            locate.config_of(cli.parse([*argv, "--eta", "-1"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (ValueError("a\n  b"), 1, "a b"),
+        (ValueError(""), 1, "ValueError"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
+        (OSError(28, "No space left on device", "exp/a"), 1, "exp/a: No space left on device"),
+        (OSError("broken pipe of the loader"), 1, "broken pipe of the loader"),
+        (MemoryError(), 1, "--training.micro_batch"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, "--sampling.batch_size"),
+        (main.ConfigError("wrong use"), 2, "wrong use"),
+    ],
+)
+def test_any_failure_is_one_line(capsys, monkeypatch, error, code, told):
+    def fail(*_):
+        raise error
+
+    put(monkeypatch, fail)
+    text = refused(capsys, ["--config", "digits", "--doc", "x"], code)
+    assert told in text
+    assert "\n" not in text
+
+
+def test_gpu_memory_names_the_two_flags(capsys, monkeypatch):
+    import torch
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    put(monkeypatch, fail)
+    text = refused(capsys, ["--config", "digits", "--doc", "x"], 1)
+    assert "--training.micro_batch" in text
+    assert "--sampling.batch_size" in text
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    put(monkeypatch, lambda *_: 1 / 0)
+    assert main.main(["--config", "digits", "--doc", "x", "--verbose", "debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.endswith("error: ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize(("raised", "code"), [(SystemExit(75), 75), (KeyboardInterrupt(), 130)])
+def test_stopping_has_its_own_codes(monkeypatch, raised, code):
+    def stop(*_):
+        raise raised
+
+    put(monkeypatch, stop)
+    if isinstance(raised, SystemExit):
+        with pytest.raises(SystemExit) as caught:
+            main.main(["--config", "digits", "--doc", "x"])
+        assert caught.value.code == code
+    else:
+        assert main.main(["--config", "digits", "--doc", "x"]) == code
+
+
+@pytest.mark.parametrize(
+    ("argv", "verb"), [([], "train"), (["--sample", "--fid"], "sample"), (["--test"], "test")]
+)
+def test_each_verb_reaches_its_method(monkeypatch, argv, verb):
+    called = []
+
+    class Spy:
+        def __init__(self, config, options):
+            self.args = config, options
+
+        def __getattr__(self, name):
+            return lambda: called.append((name, self.args[0].data.dataset, self.args[1].doc))
+
+    put(monkeypatch, Spy)
+    assert main.main(["--config", "digits", "--doc", "x", *argv]) == 0
+    assert called == [(verb, "DIGITS", "x")]
+
+
+def test_dry_run_tells_everything_and_writes_nothing(capsys, tmp_path):
+    argv = ["--config", "digits.yml", "--dry_run", "--data.holdout", "0.25"]
+    assert main.main(argv) == 0
+    out = capsys.readouterr().out
+    text, _, rest = out.partition("\n\n")
+    assert "name: skip" in text
+    (tmp_path / "again.yml").write_text(text)
+    assert load(tmp_path / "again.yml") == load("digits.yml", [("data.holdout", "0.25")])
+    (tmp_path / "again.yml").unlink()
+    assert "1,348 images as 1x8x8, 449 held out" in rest
+    assert "GFLOP forward" in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_without_the_data_says_what_is_missing(capsys, tmp_path):
+    assert main.main([*CIFAR, "--dry_run"]) == 0
+    out = capsys.readouterr().out
+    assert "35,746,307" in out
+    assert "12.44 GFLOP forward, 37.3" in out
+    assert "not available here: " in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flops_and_activations_are_those_of_the_network():
+    from torch import nn
+
+    config = load("digits.yml")
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(8, 8, bias=False, device="meta")
+
+        def forward(self, x, _t):
+            return self.a(self.a(x))
+
+    network = Twice()
+    forward, training = describe.flops(network, config)
+    assert forward == 2 * (2 * 8 * 8 * 8)
+    assert training == 3 * forward - 2 * 8 * 8 * 8  # the images need no gradient
+    assert describe.activations(network, config) == 2 * 8 * 8 * 4  # the input of each product
+
+
+def test_check_data_counts_and_names_bad_files(capsys, tmp_path):
+    assert main.main(["--config", "digits", "--check_data"]) == 0
+    assert "1,617 images" in capsys.readouterr().out
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no picture")
+    argv = [
+        "--config",
+        "digits",
+        "--check_data",
+        "--data.dataset",
+        "FOLDER",
+        "--data.path",
+        "pictures",
+        "--data.image_size",
+        "8",
+        "--data.channels",
+        "1",
+        "--data.holdout",
+        "0",
+    ]
+    assert main.main(argv) == 1
+    streams = capsys.readouterr()
+    assert "bad.png" in streams.out
+    assert streams.err.count("error:") == 1
+
+
+def test_help_is_fast_in_kind_it_loads_no_torch():
+    code = (
+        "import sys, main\n"
+        "try: main.main(['--help'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROGRAM.parent
+    )
+    assert done.returncode == 0, done.stderr
+    for title in ("everywhere:", "train (the default):", "sample:", "measure:", "inspect:"):
+        assert title in done.stdout
+    assert "examples:" in done.stdout
+
+
+def test_the_program_itself():
+    version = program("--version")
+    assert (version.returncode, version.stdout) == (0, "skip-step 0.1.0\n")
+    usage = program(*CIFAR, "--sample")
+    assert (usage.returncode, usage.stderr) == (2, "error: --sample needs --fid or --images\n")
+    wrong = program(*CIFAR, "--loss.name", "skipp", "--ni", RANK="1", WORLD_SIZE="2")
+    assert (wrong.returncode, wrong.stderr, wrong.stdout) == (2, "", "")

@@ -1,0 +1,159 @@
+"""A resumed run is the uninterrupted run: zero tolerance on a CPU."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from main import main
+from models import checkpoint
+from tests.commands import TINY, run, start, wait_for
+
+LAST = 9
+
+
+def flat(value, name: str = "") -> dict[str, object]:
+    """A nested checkpoint as {path: leaf}."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    else:
+        return {name: value}
+    return {k: v for key, inner in items for k, v in flat(inner, f"{name}/{key}").items()}
+
+
+def same(first: Path, second: Path, step: int = LAST) -> None:
+    a, b = (flat(checkpoint.load(checkpoint.path_of(run, step))) for run in (first, second))
+    ours = {k for k in a if k.startswith(("/network", "/ema", "/optimizer", "/step"))}
+    assert len(ours) > 20
+    assert ours == {k for k in b if k.startswith(("/network", "/ema", "/optimizer", "/step"))}
+    for key in ours:
+        if isinstance(a[key], Tensor):
+            assert torch.equal(a[key], b[key]), key
+        else:
+            assert a[key] == b[key], key
+
+
+def train(exp: Path, doc: str, steps: int, *more: str, processes: int = 1) -> None:
+    words = [*TINY, "--exp", str(exp), "--doc", doc, "--training.n_iters", str(steps), *more]
+    if processes == 1:
+        assert main(words) == 0
+    else:
+        code, output = run(*words, processes=processes)
+        assert code == 0, output
+
+
+CASES = {
+    "plain": [],
+    "accumulated": ["--training.micro_batch", "5"],
+    "workers": ["--data.num_workers", "2"],
+    "bf16": ["--training.precision", "bf16", "--training.channels_last", "true"],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_resuming_changes_nothing(tmp_path: Path, name: str) -> None:
+    more = CASES[name]
+    train(tmp_path, "whole", LAST, *more)
+    stop = int(torch.randint(1, LAST, ()))
+    train(tmp_path, "parts", stop, *more)
+    train(tmp_path, "parts", LAST, "--resume_training", *more)
+    same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+
+
+def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
+    train(tmp_path, "whole", LAST, processes=2)
+    train(tmp_path, "parts", 4, processes=2)
+    train(tmp_path, "parts", LAST, "--resume_training", processes=2)
+    same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_signal_saves_and_the_run_goes_on_exactly(tmp_path: Path, name: str) -> None:
+    run_folder = tmp_path / "logs/parts"
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "parts", "--training.n_iters"]
+    process = start(*words, "100000", "--data.num_workers", "1")
+    wait_for(run_folder / "metrics.jsonl", process, lines=2)
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "Traceback" not in output
+    (step,) = checkpoint.steps(run_folder)
+    torch.set_num_threads(1)  # as the other process had, so that sums are rounded alike
+    try:
+        train(tmp_path, "parts", step + 3, "--resume_training", "--data.num_workers", "1")
+        train(tmp_path, "whole", step + 3)
+    finally:
+        torch.set_num_threads(2)
+    same(tmp_path / "logs/whole", run_folder, step + 3)
+
+
+def test_resuming_needs_the_run_but_not_a_checkpoint(tmp_path: Path, capsys) -> None:
+    words = [*TINY, "--exp", str(tmp_path), "--training.n_iters", "2"]
+    assert main([*words, "--doc", "digits", "--resume_training"]) == 2
+    train(tmp_path, "digits", 2)
+    for path in (tmp_path / "logs/digits").glob("ckpt_*.pth"):
+        path.unlink()
+    assert main([*words, "--doc", "digits", "--resume_training"]) == 0
+    assert checkpoint.steps(tmp_path / "logs/digits") == [2]
+    capsys.readouterr()
+    assert main([*words, "--doc", "digist", "--resume_training"]) == 2
+    assert "did you mean digits" in capsys.readouterr().err
+
+
+def test_resuming_under_other_settings_is_refused(tmp_path: Path, capsys) -> None:
+    train(tmp_path, "digits", 2)
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--resume_training"]
+    assert main([*words, "--optim.lr", "0.5", "--loss.skip", "49"]) == 2
+    message = capsys.readouterr().err
+    assert "optim.lr" in message and "loss.skip was 9, now 49" in message
+
+
+def test_existing_run_is_refused_or_moved_aside(tmp_path: Path, capsys) -> None:
+    train(tmp_path, "digits", 2)
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--training.n_iters", "1"]
+    assert main(words) == 2
+    message = capsys.readouterr().err
+    assert "--resume_training" in message and "--overwrite" in message
+    assert main([*words, "--overwrite"]) == 0
+    (aside,) = (tmp_path / "logs").glob("digits.*")
+    assert checkpoint.steps(aside) == [2]
+    assert checkpoint.steps(tmp_path / "logs/digits") == [1]
+
+
+def test_damaged_newest_checkpoint_is_named_and_replaced(tmp_path: Path, capsys) -> None:
+    train(tmp_path, "digits", 4, "--training.snapshot_freq", "2")
+    run_folder = tmp_path / "logs/digits"
+    newest = checkpoint.path_of(run_folder, 4)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 4
+    newest.write_bytes(content)
+    train(tmp_path, "digits", 5, "--resume_training", "--training.snapshot_freq", "2")
+    message = capsys.readouterr().err
+    assert "ckpt_4.pth" in message and "ckpt_2.pth" in message
+    train(tmp_path, "whole", 5)
+    same(run_folder, tmp_path / "logs/whole", 5)
+
+
+def test_non_finite_loss_stops_before_the_update(tmp_path: Path, monkeypatch, capsys) -> None:
+    from functions.loss import LOSSES
+
+    calls = []
+    original = LOSSES["skip"]
+
+    def poisoned(*args, **options):
+        calls.append(1)
+        value = original(*args, **options)
+        return value * float("nan") if len(calls) == 4 else value
+
+    monkeypatch.setitem(LOSSES, "skip", poisoned)
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--training.n_iters", "9"]
+    assert main([*words, "--training.snapshot_freq", "2"]) == 1
+    message = capsys.readouterr().err
+    assert "step 4" in message and "ckpt_2.pth" in message and "Traceback" not in message
+    assert checkpoint.steps(tmp_path / "logs/digits") == [2]

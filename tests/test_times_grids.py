@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from functions.grids import GRIDS
+from functions.process import VP, VPSDE
+from functions.times import TIMES
+from tests.analytic import golden
+
+VPS = {"vp": VP(), "vpsde": VPSDE()}
+
+
+def asked(kind):
+    return [k for k in golden("timesteps") if k.startswith(kind)]
+
+
+@pytest.mark.parametrize("key", asked("uniform"))
+def test_uniform_grids_equal_the_ddim_repository(key):
+    stored, steps = golden("timesteps")[key], int(key.split("__")[1])
+    for name in ("uniform", "ddim_uniform"):
+        assert GRIDS[name](VP(), steps).tolist() == [*stored.flip(0).tolist(), -1]
+
+
+@pytest.mark.parametrize("key", asked("quad"))
+def test_quad_is_the_distinct_times_of_the_ddim_repository(key):
+    stored, steps = golden("timesteps")[key], int(key.split("__")[1])
+    assert GRIDS["quad"](VP(), steps).tolist() == [*stored.unique().flip(0).tolist(), -1]
+
+
+@pytest.mark.parametrize(("steps", "ran"), [(7, 8), (30, 31), (300, 334), (999, 1000)])
+def test_where_steps_does_not_divide_only_ddim_uniform_overshoots(steps, ran):
+    stride = 1000 // steps
+    repository = GRIDS["ddim_uniform"](VP(), steps)
+    assert len(repository) == ran + 1
+    assert repository.tolist() == [*reversed(range(0, 1000, stride)), -1]
+    exact = GRIDS["uniform"](VP(), steps)
+    assert exact.tolist() == [*(i * 1000 // steps for i in reversed(range(steps))), -1]
+
+
+@pytest.mark.parametrize("process", VPS.values(), ids=VPS)
+@pytest.mark.parametrize("name", ["uniform", "quad"])
+def test_grids_fall_from_inside_the_process_to_its_clean_end(name, process):
+    for steps in (1, 2, 10, 250):
+        grid = GRIDS[name](process, steps)
+        assert grid.dtype == torch.float64 and grid[-1] == process.t_end
+        assert (grid[1:] < grid[:-1]).all() and grid[0] <= process.t_start
+        assert len(grid) == steps + 1 or (name == "quad" and process.steps)
+
+
+def test_continuous_grids_are_even_in_t_or_in_its_root():
+    even, quad = GRIDS["uniform"](VPSDE(), 8), GRIDS["quad"](VPSDE(), 8)
+    assert even[0] == quad[0] == 1 and even[-1] == quad[-1] == 1e-3
+    for distances in (even.diff(), quad.sqrt().diff()):
+        torch.testing.assert_close(distances, distances.mean().expand(8), rtol=1e-12, atol=0)
+
+
+def test_impossible_grids_are_refused():
+    for name, make in GRIDS.items():
+        for steps in (0, -3, 1001):
+            with pytest.raises(ValueError, match="step"):
+                make(VP(), steps)
+        if name != "ddim_uniform":
+            with pytest.raises(ValueError, match="at least one step"):
+                make(VPSDE(), 0)
+    with pytest.raises(ValueError, match="ddim_uniform.*discrete"):
+        GRIDS["ddim_uniform"](VPSDE(), 10)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8])
+def test_antithetic_times_are_those_of_the_ddim_repository(n):
+    half = torch.randint(low=0, high=1000, size=(n // 2 + 1,), generator=seeded())
+    t, weight = TIMES["antithetic"](VP()).sample(n, seeded())
+    assert torch.equal(t, torch.cat([half, 1000 - half - 1], dim=0)[:n])
+    assert torch.equal(weight, torch.ones(n))
+
+
+def test_antithetic_pairs_mirror_in_continuous_time():
+    t, _ = TIMES["antithetic"](VPSDE()).sample(9, seeded())
+    low, high = VPSDE().t_train
+    torch.testing.assert_close(t[:4] + t[5:], torch.full((4,), low + high))
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_discrete_times_are_uniform_over_the_whole_table(name):
+    process = VP(steps=20)
+    t, _ = TIMES[name](process).sample(40_000, seeded())
+    counts = torch.bincount(t, minlength=20).double()
+    assert t.dtype == torch.int64 and len(counts) == 20
+    chi_square = ((counts - 2000) ** 2 / 2000).sum()
+    assert chi_square < 60  # 19 degrees of freedom (pairs double it): chance far below 1e-4
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_continuous_times_fill_the_training_interval(name):
+    low, high = VPSDE().t_train
+    t, _ = TIMES[name](VPSDE()).sample(20_000, seeded())
+    assert t.min() >= low and t.max() <= high
+    assert (torch.histc(t, 10, low, high) - 2000).abs().max() < 300
+
+
+@pytest.mark.parametrize("process", VPS.values(), ids=VPS)
+@pytest.mark.parametrize("name", TIMES)
+def test_draws_are_a_function_of_the_generator(name, process):
+    times = TIMES[name](process)
+    first = times.sample(16, seeded(3))[0]
+    torch.manual_seed(99)  # the global generator plays no part where one is given
+    assert torch.equal(times.sample(16, seeded(3))[0], first)
+    assert not torch.equal(times.sample(16, seeded(4))[0], first)
+    torch.manual_seed(3)
+    assert torch.equal(times.sample(16)[0], first)
