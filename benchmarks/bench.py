@@ -104,7 +104,8 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--quick", action="store_true", help="a smoke run on a small network")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, 2 as the reference")
-    parser.add_argument("--budget", type=float, default=270, help="seconds for the CUDA rates")
+    parser.add_argument("--budget", type=float, default=210, help="seconds for the CUDA rates")
+    parser.add_argument("--commit", help="the commit's hash, where git cannot say it")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -119,7 +120,7 @@ def main() -> None:
     else:
         sections += gpu.measure(device, args.quick, began + args.budget)
     result = {
-        "context": report.context(device),
+        "context": report.context(device, args.commit),
         "seconds": time.perf_counter() - began,
         "sections": sections,
         "targets": verdicts(sections),

@@ -53,7 +53,7 @@ class Setting:
         network = network.to(device)
         if self.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return torch.compile(network, dynamic=False) if self.compile else network  # type: ignore[return-value]
+        return torch.compile(network, dynamic=False) if self.compile else network
 
 
 class Peer(nn.Module):

@@ -17,14 +17,14 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def context(device: torch.device) -> dict:
+def context(device: torch.device, commit: str | None = None) -> dict:
     """Machine, versions, commit and command of this run."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(device),
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "commit": _commit(),
+        "commit": commit or _commit(),
         "command": shlex.join(["python", "benchmarks/bench.py", *sys.argv[1:]]),
         "versions": _versions(),
     }

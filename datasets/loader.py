@@ -8,6 +8,7 @@ slice of them, so a run may stop at any step and go on with any number of proces
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -147,7 +148,7 @@ def _loaded(
             batch = _next(fetched)
             if isinstance(batch, _Failure):
                 raise OSError(batch.message)
-            yield batch
+            yield batch[0], batch[1]  # pinning turns tuples into lists
     finally:
         del fetched  # its end is the workers' end, also where a traceback keeps this frame alive
 
@@ -156,7 +157,9 @@ def _next(fetched: Iterator[Batch | _Failure]) -> Batch | _Failure:
     try:
         return next(fetched)
     except (EOFError, OSError) as err:  # a worker died with its batch half handed over
-        reason = " ".join(f"{type(err).__name__} {err}".split())
+        # torch's own error comes with SIGCHLD: let it come here, not while this one is reported.
+        time.sleep(1)
+        reason = next(iter(str(err).splitlines()), type(err).__name__)
         raise RuntimeError(f"DataLoader worker lost, killed or out of memory? ({reason})") from err
 
 

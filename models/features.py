@@ -11,7 +11,6 @@ import http.client
 import io
 import logging
 import os
-import pickle
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.checkpoint import digest, load, save
 from models.small_net import SmallNet, fit, new_network
 
 log = logging.getLogger("skip_step")
@@ -85,9 +85,9 @@ class Inception:
 
     dim = 2048
 
-    def __init__(self, network: nn.Module, digest: str, device: torch.device) -> None:
-        self.name = "inception" if digest.startswith(OFFICIAL) else f"inception:{digest[:8]}"
-        self.hash = digest
+    def __init__(self, network: nn.Module, sha256: str, device: torch.device) -> None:
+        self.name = "inception" if sha256.startswith(OFFICIAL) else f"inception:{sha256[:8]}"
+        self.hash = sha256
         self._network, self._device = network.to(device), device
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,15 +112,13 @@ def inception(weights: Path | None, device: torch.device | str) -> Inception:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such Inception weights file")
     content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if weights is None and not digest.startswith(OFFICIAL):
+    found = hashlib.sha256(content).hexdigest()
+    if weights is None and not found.startswith(OFFICIAL):
         raise ValueError(
-            f"{path}: damaged, SHA-256 starts with {digest[:8]} instead of {OFFICIAL}; "
+            f"{path}: damaged, SHA-256 starts with {found[:8]} instead of {OFFICIAL}; "
             "delete it, or name another file by --inception_weights FILE"
         )
-    return Inception(
-        _inception_network(_tensors(content, path), path), digest, torch.device(device)
-    )
+    return Inception(_inception_network(_tensors(content, path), path), found, torch.device(device))
 
 
 def _published() -> Path:
@@ -152,7 +150,7 @@ def _published() -> Path:
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as err:
+    except Exception as err:  # damage shows in every way there is
         raise ValueError(f"{path}: not a readable file of PyTorch weights") from err
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: not a state dict, a name for every tensor was expected")
@@ -189,7 +187,7 @@ class Classifier:
 
     def __init__(self, network: SmallNet, shape: tuple[int, ...], accuracy: float) -> None:
         self.dim, self.accuracy = network.dim, accuracy
-        self.hash = _digest(*network.state_dict().values())
+        self.hash = digest(network.state_dict())
         self._network, self._shape = network.eval().requires_grad_(False), shape
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,10 +214,8 @@ def classifier(
 
     Raises ValueError for data without labels, with one class only, or with fewer than 20 images.
     """
-    from models import checkpoint
-
     target = _classes(images, labels)
-    fingerprint = _digest(torch.tensor([VERSION, seed]), images, target)
+    fingerprint = digest([VERSION, seed, images, target])
     shape, classes = tuple(images.shape[1:]), int(target.max()) + 1
     path = Path(cache) / f"classifier-{fingerprint[:16]}.pt"
     if path.exists():
@@ -227,8 +223,8 @@ def classifier(
         try:
             accuracy = _read(path, fingerprint, network)
             return Classifier(network.to(device), shape, accuracy)
-        except (ValueError, LookupError, RuntimeError) as err:
-            log.warning("%s: %s; training the classifier anew", path, str(err).splitlines()[0])
+        except ValueError as err:
+            log.warning("%s; training the classifier anew", err)
     log.info("training the feature classifier on %d labelled images", len(images))
     network = new_network(shape, classes, seed).to(device)
     accuracy = fit(network, images, target, seed)
@@ -236,19 +232,20 @@ def classifier(
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
     state = {"fingerprint": fingerprint, "version": VERSION, "accuracy": accuracy}
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, {**state, "weights": weights})
+    save(path, {**state, "weights": weights})
     return Classifier(network, shape, accuracy)
 
 
 def _read(path: Path, fingerprint: str, network: SmallNet) -> float:
     """Load the cached weights; the accuracy recorded with them."""
-    from models import checkpoint
-
-    state = checkpoint.load(path)
-    if state["fingerprint"] != fingerprint:
-        raise ValueError("made from other data")
-    network.load_state_dict(state["weights"])
-    return float(state["accuracy"])
+    state = load(path)
+    try:
+        if state["fingerprint"] != fingerprint:
+            raise LookupError("other data")
+        network.load_state_dict(state["weights"])
+        return float(state["accuracy"])
+    except (LookupError, TypeError, RuntimeError) as err:
+        raise ValueError(f"{path}: not the classifier of these data") from err
 
 
 def _classes(images: Tensor, labels: Tensor | None) -> Tensor:
@@ -265,12 +262,3 @@ def _classes(images: Tensor, labels: Tensor | None) -> Tensor:
             f"got {len(images)} of {len(values)}"
         )
     return target
-
-
-def _digest(*tensors: Tensor) -> str:
-    """SHA-256 over shapes, dtypes and values."""
-    digest = hashlib.sha256()
-    for x in tensors:
-        digest.update(f"{x.dtype} {tuple(x.shape)} ".encode())
-        digest.update(x.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()

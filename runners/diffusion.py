@@ -19,7 +19,6 @@ from functions.denoiser import Denoiser
 from functions.process import PROCESSES
 from models import build
 from runners import distributed, evaluate, imagedir, rundir, train, weights
-from runners.describe import describe
 from runners.sample import Drawer, plan_for, sample_all
 from runners.signals import stop_request
 from runners.versions import versions
@@ -120,10 +119,6 @@ class Diffusion:
             path = self.options.run / f"test-{'-'.join(steps)}.json"
             rundir.write_text(path, json.dumps(results, indent=1) + "\n")
 
-    def describe(self) -> None:
-        """Print what would be run."""
-        describe(self.config, self.options)
-
     def _choose(self, run: Path) -> str:
         """What to do about the run's folder: "new", "resume" or "overwrite"."""
         options = self.options
@@ -155,7 +150,7 @@ class Diffusion:
         if found.config is not None:
             self._adopt(from_values(found.config, found.source), found.source)
         model = self.config.model
-        network = build(model.name, **model.options)
+        network = build(model.name, **(found.options or model.options))
         found.into(network)
         clip = 1.0 if self.config.sampler().clip else None
         return Denoiser(network.eval(), self.process, clip=clip).to(self.ranks.device)

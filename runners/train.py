@@ -77,7 +77,7 @@ class TrainingRun:
             self.trainer.step,
             self.ranks.rank,
             self.ranks.world,
-            self.config.data.num_workers,
+            0 if self.dataset.in_memory else self.config.data.num_workers,
         )
         journal = Journal(self.run, self.board, self.trainer.step, self.total, self.ranks)
         window = Window(self.trainer.denoiser.process, self.ranks)
@@ -150,7 +150,7 @@ class TrainingRun:
         denoiser = Denoiser(trainer.network, trainer.denoiser.process)
         trainer.network.eval()
         try:
-            if not trainer.config.model.ema_rates:
+            if trainer.ema is None:
                 return work(denoiser)
             with trainer.ema.applied(trainer.network):
                 return work(denoiser)

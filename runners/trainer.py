@@ -72,7 +72,8 @@ class Trainer:
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         self.network = network.to(ranks.device).to(memory_format=layout).train()
         self.layout = layout
-        self.ema = EMA(self.network, config.model.ema_rates, config.model.ema_warmup)
+        rates = config.model.ema_rates
+        self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
         self.optimizer = _optimizer(config, self.network, ranks.device)
         half = config.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
@@ -87,7 +88,7 @@ class Trainer:
         return {
             "step": self.step,
             "network": self.network.state_dict(),
-            "ema": self.ema.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
@@ -95,7 +96,8 @@ class Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of `state`."""
         self.network.load_state_dict(state["network"])
-        self.ema.load_state_dict(state["ema"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -125,7 +127,8 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update(self.network)
+        if self.ema:
+            self.ema.update(self.network)
         self.times.update(t, loss)
         self.step += 1
         return Step(self.step, loss, t, norm, lr)

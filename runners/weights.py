@@ -27,7 +27,8 @@ class Weights:
     """A state dict and where it came from.
 
     layout: "ours", or a foreign one that `interop.load_foreign` knows; kind: "ema 0.9999", "raw",
-    ...; step: the training step or None; config: the config inside the file or None.
+    ...; step: the training step; config: the one inside a file of ours; options: the network's,
+    where a foreign file says them.
     """
 
     state: dict[str, Tensor]
@@ -36,6 +37,7 @@ class Weights:
     kind: str
     step: int | None = None
     config: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
 
     def into(self, network: nn.Module) -> None:
         """Load strictly; ValueError names what does not fit and the file."""
@@ -80,14 +82,14 @@ def of_run(run: Path, ckpt_id: int | None, rate: float | str | None) -> Weights:
 
 def of_state(state: dict[str, Any], source: str, rate: float | str | None) -> Weights:
     """Our own checkpoint: the average of `rate` (None: the first), "none" for the raw ones."""
-    rates = state["ema"]["rates"]
+    rates = state["ema"]["rates"] if state["ema"] else []
     if rate == "none" or not rates:
         return Weights(state["network"], "ours", source, "raw", state["step"], state["config"])
     if rate is not None and rate not in rates:
         known = ", ".join(str(r) for r in rates)
         raise ConfigError(f"sampling.ema {rate}: {source} holds the averages {known}")
     chosen = rates.index(rate) if rate is not None else 0
-    average = {**state["network"], **state["ema"]["shadow"][chosen]}
+    average = {**state["network"], **state["ema"]["averages"][chosen]}
     kind = f"ema {rates[chosen]}"
     return Weights(average, "ours", source, kind, state["step"], state["config"])
 
@@ -97,7 +99,7 @@ def of_file(path: Path, rate: float | str | None = None) -> Weights:
     if path.is_file() and checkpoint.is_ours(path):
         return of_state(checkpoint.load(path), str(path), rate)
     state, info = interop.read(path)
-    return Weights(state, info["layout"], str(path), info["weights"])
+    return Weights(state, info["layout"], info["file"], info["weights"], options=info["options"])
 
 
 def pretrained(source: str | None, config: Config, root: Path, rate: float | str | None) -> Weights:

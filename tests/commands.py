@@ -60,7 +60,7 @@ def wait_for(path: Path, process: subprocess.Popen, lines: int = 1, seconds: flo
     """Until the file has so many lines; fails when the process ends first."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if path.exists() and path.read_text().count("\n") >= lines:
+        if path.exists() and path.read_bytes().count(b"\n") >= lines:
             return
         if process.poll() is not None:
             raise AssertionError(f"ended with {process.returncode}: {process.communicate()[0]}")

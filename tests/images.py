@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 DATA = {
@@ -58,3 +59,11 @@ def write_zip(path, files):
         for name, contents in files.items():
             archive.writestr(name, contents)
     return path
+
+
+def chw(pixels):
+    return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).copy())
+
+
+def everything(dataset):
+    return dataset.images(range(len(dataset)))

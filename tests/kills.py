@@ -64,5 +64,8 @@ if __name__ == "__main__":
         began = time.monotonic()
         costs = kills(Path(folder), wanted, seed=0)
         left = [p.name for p in (Path(folder) / "logs/digits").iterdir()]
-    print(f"{wanted} kills in {time.monotonic() - began:.0f} s: lost at most {max(costs)} steps, ", end="")
+    print(
+        f"{wanted} kills in {time.monotonic() - began:.0f} s: lost at most {max(costs)} steps, ",
+        end="",
+    )
     print(f"saving every {INTERVAL}; files at the end: {', '.join(sorted(left))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from models import checkpoint
 from tests.commands import TINY, run, start, wait_for
 
 LAST = 9
+WORKER = ("--data.num_workers", "1", "--data.in_memory", "false")
 
 
 def flat(value, name: str = "") -> dict[str, object]:
@@ -50,8 +52,8 @@ def train(exp: Path, doc: str, steps: int, *more: str, processes: int = 1) -> No
 
 CASES = {
     "plain": [],
-    "accumulated": ["--training.micro_batch", "5"],
-    "workers": ["--data.num_workers", "2"],
+    "accumulated": ["--training.micro_batch", "4"],
+    "workers": ["--data.num_workers", "2", "--data.in_memory", "false"],
     "bf16": ["--training.precision", "bf16", "--training.channels_last", "true"],
 }
 
@@ -77,7 +79,7 @@ def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
 def test_signal_saves_and_the_run_goes_on_exactly(tmp_path: Path, name: str) -> None:
     run_folder = tmp_path / "logs/parts"
     words = [*TINY, "--exp", str(tmp_path), "--doc", "parts", "--training.n_iters"]
-    process = start(*words, "100000", "--data.num_workers", "1")
+    process = start(*words, "100000", *WORKER)
     wait_for(run_folder / "metrics.jsonl", process, lines=2)
     process.send_signal(getattr(signal, name))
     output, _ = process.communicate(timeout=60)
@@ -86,7 +88,7 @@ def test_signal_saves_and_the_run_goes_on_exactly(tmp_path: Path, name: str) -> 
     (step,) = checkpoint.steps(run_folder)
     torch.set_num_threads(1)  # as the other process had, so that sums are rounded alike
     try:
-        train(tmp_path, "parts", step + 3, "--resume_training", "--data.num_workers", "1")
+        train(tmp_path, "parts", step + 3, "--resume_training", *WORKER)
         train(tmp_path, "whole", step + 3)
     finally:
         torch.set_num_threads(2)
@@ -146,6 +148,7 @@ def test_non_finite_loss_stops_before_the_update(tmp_path: Path, monkeypatch, ca
     calls = []
     original = LOSSES["skip"]
 
+    @functools.wraps(original)
     def poisoned(*args, **options):
         calls.append(1)
         value = original(*args, **options)

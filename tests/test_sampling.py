@@ -174,4 +174,6 @@ def test_held_out_loss_of_both_kinds_of_weights(exp: Path, capsys) -> None:
     record = json.loads((exp / "logs/digits/test-3.json").read_text())
     assert record["ema 0.9"]["loss"] != record["raw"]["loss"]
     kinds = [checkpoint.load(p) for p in (exp / "logs/digits").glob("ckpt_*.pth")]
-    assert isinstance(kinds[0]["network"], dict) and torch.is_tensor(kinds[0]["ema"]["shadow"][0]["conv_in.weight"])
+    assert isinstance(kinds[0]["network"], dict) and torch.is_tensor(
+        kinds[0]["ema"]["averages"][0]["conv_in.weight"]
+    )
