@@ -43,8 +43,9 @@ def network(device: torch.device, quick: bool) -> list[dict]:
         gap = disagreement(ours.to(device), peer.to(device), x, t)
         notes = [f"equal weights, answers within {gap:.1e} of each other (largest answer 1)"]
     contestants = _contestants(ours, peer, options, device)
-    against = {f"ours {s}": "ours fp32" for s in VARIANTS}
-    against |= {"ours fp32": f"{DIFFUSERS} fp32", "ours bf16": f"{DIFFUSERS} bf16"}
+    against = {f"ours {s}": ["ours fp32"] for s in VARIANTS}
+    for precision in ("fp32", "bf16"):
+        against.setdefault(f"ours {precision}", []).append(f"{DIFFUSERS} {precision}")
     sections = []
     for what, rounds in (("Forward pass", 7), ("Training step", 5)):
         tasks = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -43,16 +43,15 @@ def pair_ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 
 def compared(
-    seconds: dict[str, list[float]], against: Mapping[str, str], per: float = 1.0
+    seconds: dict[str, list[float]], against: Mapping[str, Sequence[str]], per: float = 1.0
 ) -> list[dict]:
-    """One row per task: its median time divided by `per`, and its ratio to the task that
-    `against` names for it, if that was measured.
+    """A row per task: its median time divided by `per`, and its ratio to the task that `against`
+    names for it, if that was measured; a further row for each further name.
     """
     rows = []
     for name, values in seconds.items():
-        row: dict = {"what": name, "seconds": statistics.median(values) / per}
-        other = against.get(name)
-        if other in seconds:
-            row |= {"against": other, "ratio": pair_ratio(values, seconds[other])}
-        rows.append(row)
+        row = {"what": name, "seconds": statistics.median(values) / per}
+        others = [other for other in against.get(name, ()) if other in seconds]
+        ratios = [{"against": o, "ratio": pair_ratio(values, seconds[o])} for o in others]
+        rows += [row | ratio for ratio in ratios or [{}]]
     return rows

@@ -121,7 +121,7 @@ def _training(
         memory[f"{who} {name}"] = torch.cuda.max_memory_allocated(device) / 2**30
         tasks[f"{who} {name}"] = task
     rows = clock.compared(
-        clock.interleave(tasks, 4, device), {f"ours {name}": f"diffusers {name}"}, per=steps
+        clock.interleave(tasks, 4, device), {f"ours {name}": [f"diffusers {name}"]}, per=steps
     )
     return [
         row | {"images_per_s": n / row["seconds"], "memory_gib": memory[row["what"]]}
@@ -139,7 +139,9 @@ def _sampling(
         f"{who} {name}": walks[who](setting.prepare(net, device).eval(), setting, x)
         for who, net in _both(options).items()
     }
-    rows = clock.compared(clock.interleave(tasks, 3, device), {f"ours {name}": f"diffusers {name}"})
+    rows = clock.compared(
+        clock.interleave(tasks, 3, device), {f"ours {name}": [f"diffusers {name}"]}
+    )
     return [row | {"images_per_s": n / row["seconds"]} for row in rows]
 
 

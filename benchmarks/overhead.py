@@ -34,7 +34,7 @@ def measure(device: torch.device, rounds: int, shape: tuple[int, ...] = (64, 3, 
             if eta == 0:
                 notes.append(_agreement(tasks[ours](), tasks[theirs]()))
         seconds = clock.interleave(tasks, rounds, device, warm=3)
-        rows += clock.compared(seconds, {ours: theirs}, per=STEPS)
+        rows += clock.compared(seconds, {ours: [theirs]}, per=STEPS)
     what = "x".join(map(str, shape))
     return {
         "title": f"Sampler, per step outside the network ({what})",

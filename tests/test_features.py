@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from functions.metrics import Moments, frechet, inception_score, kid, label, precision_recall
 from models import features
 from models.features import Inception, classifier, inception
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Two threads gain little here and lose much where other tests run beside these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):  # NumPy's own threads
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,9 @@ def test_vp_time_minus_one_is_clean_and_log_abar_is_linear_between_indices():
     assert vp.alpha(f64(-1.0)).item() == 1 and vp.sigma(f64(-1.0)).item() == 0
     assert vp.factor(f64(-1.0)).abs().item() == 0
     ends = vp.log_abar(f64(417.0, 418.0))
-    got = vp.log_abar(f64(417.25))
-    torch.testing.assert_close(got, (0.75 * ends[0] + 0.25 * ends[1]).view(1), rtol=1e-13, atol=0)
+    for share in (0.25, 0.75):
+        want = (1 - share) * ends[:1] + share * ends[1:]
+        torch.testing.assert_close(vp.log_abar(f64(417 + share)), want, rtol=1e-13, atol=0)
     between_clean_and_first = vp.log_abar(f64(-0.5))
     torch.testing.assert_close(between_clean_and_first, vp.log_abar(f64(0.0)) / 2)
 

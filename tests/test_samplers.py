@@ -232,6 +232,13 @@ def test_drawn_samples_have_the_computed_mean_and_spread(name, options):
     assert last.std().item() == pytest.approx(spread, rel=4.5 / (2 * n) ** 0.5)
 
 
+def test_a_plan_can_be_walked_again_with_the_same_result():
+    plan = ddim(VP(), torch.tensor([900.0, 450.0, -1.0]), eta=1.0)
+    x, z = noises(1, 1, 1, 4, 4)[0], noises(2, 1, 1, 4, 4, seed=1)
+    one, two = (walk(plan, denoiser_of("mixture", VP()), x, bank(z)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 
@@ -250,3 +257,17 @@ def test_a_grid_may_be_of_any_number_type():
     for dtype in (torch.int64, torch.float32):
         got = ddim(VP(), torch.tensor([600, 300, -1]).to(dtype))
         assert str(got) == str(want)
+
+
+def test_a_schedule_without_signal_left_is_refused_with_a_way_out():
+    with pytest.raises(ValueError, match="begin the grid later"):
+        SAMPLERS["ddim"](VP("jsd"), torch.tensor([999.0, 500.0, -1.0]))
+    assert SAMPLERS["ddim"](VP("jsd"), torch.tensor([998.0, 500.0, -1.0])).nfe == 2
+
+
+@pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])
+def test_a_hand_made_grid_is_checked(process):
+    for bad in ([0.9, 0.9, 0.1], [0.1, 0.9], [0.9], [[0.9, 0.1]]):
+        for make in SAMPLERS.values():
+            with pytest.raises(ValueError, match="strictly decreasing"):
+                make(process, torch.tensor(bad))
