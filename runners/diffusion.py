@@ -275,6 +275,11 @@ class Meter:
             "real_halves_distance": self.reference.split_distance,
             "extractor": self.extractor.name,
             "extractor_sha256": self.extractor.hash,
+            "kid_subset_size": metrics.kid_subset_size(
+                self.config.sampling.n_samples,
+                len(self.reference.features),
+                self.config.evaluation.kid_subset_size,
+            ),
         }
 
 

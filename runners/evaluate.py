@@ -44,23 +44,24 @@ class Reference:
 
 
 def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> Extractor:
-    """The feature extractor that the config names; a classifier is trained at most once."""
-    if config.evaluation.features == "inception":
-        weights = config.evaluation.inception_weights
-        return inception(Path(weights) if weights else None, ranks.device)
+    """The extractor that the config names. The first process downloads or trains it, at most
+    once; the others then find it in the cache.
+    """
 
     def make() -> Extractor:
+        if config.evaluation.features == "inception":
+            weights = config.evaluation.inception_weights
+            return inception(Path(weights) if weights else None, ranks.device)
         if dataset.labels is None:
             raise ValueError(
                 f"--features classifier needs labels, and data set {dataset.name} has none; put "
                 "each class into a sub-folder of its own, or use --features inception"
             )
-        everything = range(len(dataset))
-        return classifier(dataset.images(everything), dataset.labels, cache, ranks.device)
+        images = dataset.images(range(len(dataset)))
+        return classifier(images, dataset.labels, cache, ranks.device)
 
-    if ranks.world == 1:
-        return make()
-    ranks.on_first(lambda: make() and None)  # trains once; then every process finds the file
+    if ranks.world > 1:
+        ranks.on_first(lambda: make() and None)
     return make()
 
 
