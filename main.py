@@ -53,7 +53,8 @@ def _run(command: cli.Command) -> None:
         return
     from runners.diffusion import Diffusion
 
-    getattr(Diffusion(config, command.options), command.verb)()
+    with Diffusion(config, command.options) as diffusion:
+        getattr(diffusion, command.verb)()
 
 
 def _start_log(level: str) -> None:

@@ -13,7 +13,8 @@ def build(name: str, **options) -> nn.Module:
     """Make the network called `name`; `options` are the keywords of its constructor.
 
     The result answers `forward(x, t, label=None)`: x (B, C, H, W), t (B,) or (1,). Raises
-    ValueError for an unknown name, an unknown option, or options that do not fit together.
+    ValueError for an unknown name or options that contradict each other, TypeError for an option
+    that the constructor does not have.
     """
     if name not in NETWORKS:
         raise ValueError(f"model.name: no network {name!r}; the choices are {sorted(NETWORKS)}")

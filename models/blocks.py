@@ -57,8 +57,23 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Double both sides of x."""
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return x if self.conv is None else self.conv(x)
+        if self.conv is None:
+            return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        # Counted in multiplications the short way costs 4/9; it was measured on CPUs only, where
+        # pictures below 8x8 are not worth preparing the weights for.
+        if x.device.type == "cpu" and x.shape[2] >= 8:
+            return F.conv_transpose2d(x, _spread(self.conv.weight), self.conv.bias, 2, padding=1)
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def _spread(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> (I, O, 4, 4): doubling and convolution as one transposed convolution.
+
+    Each weight meets a 2x2 block of equal pixels, so it is spread over a 2x2 block of taps.
+    """
+    taps = weight.flip(2, 3).transpose(0, 1)
+    corners = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
+    return torch.stack([F.pad(taps, corner) for corner in corners]).sum(0)
 
 
 class Downsample(nn.Module):

@@ -21,6 +21,7 @@ from models import build
 from runners import distributed, evaluate, imagedir, rundir, train, weights
 from runners.sample import Drawer, plan_for, sample_all
 from runners.signals import stop_request
+from runners.trainer import memory_format
 from runners.versions import versions
 
 log = logging.getLogger("skip_step")
@@ -41,6 +42,13 @@ class Diffusion:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = True
+
+    def __enter__(self) -> Diffusion:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave the process group: a process that ends inside it may be aborted."""
+        distributed.stop()
 
     @property
     def cache(self) -> Path:
@@ -65,11 +73,6 @@ class Diffusion:
 
     def sample(self) -> None:
         """Draw images into exp/image_samples/FOLDER and, with --fid, measure them."""
-        if self.config.sampling.n_samples < self.ranks.world:
-            raise ConfigError(
-                f"--n_samples {self.config.sampling.n_samples}: fewer than the processes "
-                f"({self.ranks.world}); start fewer"
-            )
         found = self._weights()
         denoiser = self._denoiser(found)
         plan = plan_for(self.config, denoiser.process)
@@ -153,7 +156,8 @@ class Diffusion:
         network = build(model.name, **(found.options or model.options))
         found.into(network)
         clip = 1.0 if self.config.sampler().clip else None
-        return Denoiser(network.eval(), self.process, clip=clip).to(self.ranks.device)
+        network = network.eval().to(memory_format=memory_format(self.config, self.ranks.device))
+        return Denoiser(network, self.process, clip=clip).to(self.ranks.device)
 
     def _adopt(self, saved: Config, source: str) -> None:
         """Take network and process from the checkpoint, and say so where the config differs."""
@@ -252,8 +256,11 @@ class Meter:
         indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
         features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
         scored = [p[2] for p in self.parts if p[2] is not None]
-        with_logits = self.ranks.any(bool(scored))[0]
-        logits = self.ranks.gather(torch.cat(scored)) if with_logits else None
+        width = torch.tensor([scored[0].shape[1] if scored else 0])
+        classes = int(self.ranks.gather(width).max())  # a process may have had no image at all
+        logits = (
+            self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
+        )
         if not self.ranks.first:
             return {}
         order = indices.argsort()

@@ -59,6 +59,12 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
+def memory_format(config: Config, device: torch.device) -> torch.memory_format:
+    """How images and weights lie: channels last always pays on a CPU, elsewhere if asked."""
+    last = config.training.channels_last or device.type == "cpu"
+    return torch.channels_last if last else torch.contiguous_format
+
+
 class Trainer:
     """Network, averages and optimiser of one run, and the step that moves them."""
 
@@ -69,7 +75,7 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} does not divide by "
                 f"{ranks.world} processes"
             )
-        layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
+        layout = memory_format(config, ranks.device)
         self.network = network.to(ranks.device).to(memory_format=layout).train()
         self.layout = layout
         rates = config.model.ema_rates

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models import build
+from models.blocks import Upsample, sinusoidal
 
 GOLDEN = Path(__file__).parent / "golden" / "models"
 REAL = json.loads((GOLDEN / "real_configs.json").read_text())
@@ -44,8 +45,6 @@ def test_outputs_of_the_ddim_repo(name):
 
 def test_time_embedding_of_the_ddim_repo():
     network, z = golden("ddim_tiny1")
-    from models.blocks import sinusoidal
-
     got = sinusoidal(z["in/t"], 32)
     assert (got - z["out/temb_sinusoidal"]).abs().max() < 1e-6
 
@@ -103,12 +102,25 @@ def test_dropout_acts_in_training_only():
 
 
 def test_bfloat16_autocast_stays_close():
-    network, x = small(), torch.randn(4, 3, 8, 8)
+    network, x = small(image_size=16, attn_resolutions=[8]), torch.randn(2, 3, 16, 16)
     want = network(x, torch.tensor([50]))
     with torch.autocast("cpu", torch.bfloat16):
         got = network(x, torch.tensor([50]))
     got.float().square().mean().backward()
     assert (got.float() - want).abs().max() < 0.05 * want.abs().max()
+
+
+@pytest.mark.parametrize("side", [4, 8, 16])
+def test_both_ways_of_upsampling_are_doubling_then_convolving(side):
+    up = Upsample(32, with_conv=True).double()
+    x = torch.randn(2, 32, side, side, dtype=torch.float64, requires_grad=True)
+    double = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    got, want = up(x), up.conv(double)
+    assert torch.allclose(got, want, rtol=0, atol=1e-12)
+    wrt = [x, *up.parameters()]
+    g = torch.randn_like(want)
+    grads = (torch.autograd.grad(y, wrt, g, retain_graph=True) for y in (got, want))
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(*grads, strict=True))
 
 
 def test_compiles_as_one_graph():
