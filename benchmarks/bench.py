@@ -44,8 +44,8 @@ def network(device: torch.device, quick: bool) -> list[dict]:
         notes = [f"equal weights, answers within {gap:.1e} of each other (largest answer 1)"]
     contestants = _contestants(ours, peer, options, device)
     against = {f"ours {s}": ["ours fp32"] for s in VARIANTS}
-    for precision in ("fp32", "bf16"):
-        against.setdefault(f"ours {precision}", []).append(f"{DIFFUSERS} {precision}")
+    for setting in (Setting(), *VARIANTS):
+        against.setdefault(f"ours {setting}", []).append(f"{DIFFUSERS} {setting}")
     sections = []
     for what, rounds in (("Forward pass", 7), ("Training step", 5)):
         tasks = {
@@ -62,20 +62,16 @@ def network(device: torch.device, quick: bool) -> list[dict]:
 
 def _contestants(ours, peer, options: dict, device: torch.device) -> dict:
     """Name -> (network, setting), each pair that is compared side by side. Networks in the same
-    memory format share their weights.
+    memory format share their weights; "ours" without a word is what `build` returns.
     """
-    last = same_weights(options)[0]
-    last.load_state_dict(ours.state_dict())
-    last = VARIANTS[0].prepare(last, device)
-    plain, half = Setting(), Setting("bf16")
-    order = {
-        "ours fp32": (ours, plain),
-        f"{DIFFUSERS} fp32": (peer, plain),
-        f"ours {VARIANTS[0]}": (last, VARIANTS[0]),
-        "ours bf16": (ours, half),
-        f"{DIFFUSERS} bf16": (peer, half),
-        f"ours {VARIANTS[2]}": (last, VARIANTS[2]),
-    }
+    last, peer_last = (
+        None if net is None else VARIANTS[0].prepare(net, device) for net in same_weights(options)
+    )
+    order = {}
+    for setting in (Setting(), Setting("fp32", True), Setting("bf16"), Setting("bf16", True)):
+        order[f"ours {setting}"] = (last if setting.channels_last else ours, setting)
+        peers = peer_last if setting.channels_last else peer
+        order[f"{DIFFUSERS} {setting}"] = (peers, setting)
     return {name: pair for name, pair in order.items() if pair[0] is not None}
 
 

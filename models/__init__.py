@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from models.unet import UNet
@@ -18,7 +19,8 @@ def build(name: str, **options) -> nn.Module:
     """
     if name not in NETWORKS:
         raise ValueError(f"model.name: no network {name!r}; the choices are {sorted(NETWORKS)}")
-    return NETWORKS[name](**options)
+    # channels last is what CPU convolutions compute in: other weights are repacked at every call
+    return NETWORKS[name](**options).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 __all__ = ["NETWORKS", "UNet", "build"]
