@@ -14,15 +14,15 @@ Task = Callable[[], object]
 def interleave(
     tasks: Mapping[str, Task], rounds: int, device: torch.device, warm: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each task, `rounds` times in the order A B ... A B ..., after `warm` unmeasured
-    calls of each. On CUDA every measurement waits for the device before and after.
+    """Seconds of each task, `rounds` times in the order A B ... A B ..., each right after `warm`
+    unmeasured calls of its own: what ran before, and the memory it gave back, would show in the
+    first call of a task. On CUDA every measurement waits for the device before and after.
     """
-    for task in tasks.values():
-        for _ in range(warm):
-            task()
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
+            for _ in range(warm):
+                task()
             _settle(device)
             began = time.perf_counter()
             task()

@@ -20,7 +20,7 @@ def build(name: str, **options) -> nn.Module:
     if name not in NETWORKS:
         raise ValueError(f"model.name: no network {name!r}; the choices are {sorted(NETWORKS)}")
     # channels last is what CPU convolutions compute in: other weights are repacked at every call
-    return NETWORKS[name](**options).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return NETWORKS[name](**options).to(memory_format=torch.channels_last)
 
 
 __all__ = ["NETWORKS", "UNet", "build"]
