@@ -19,6 +19,7 @@ from functions.denoiser import Denoiser
 from functions.process import PROCESSES
 from models import build
 from runners import distributed, evaluate, imagedir, rundir, train, weights
+from runners.meter import Meter
 from runners.sample import Drawer, plan_for, sample_all
 from runners.signals import stop_request
 from runners.trainer import memory_format
@@ -84,7 +85,7 @@ class Diffusion:
         made_by = self._made_by(found, plan.nfe)
         folder = self._image_folder(made_by)
         log.info("%d steps, %d network evaluations an image", len(plan.stages), plan.nfe)
-        meter = Meter(self) if self.options.fid else None  # before hours of sampling, not after
+        meter = self._meter() if self.options.fid else None  # before hours of sampling, not after
         with stop_request() as stop:
             began = time.perf_counter()
             target = None if self.options.no_images else folder
@@ -202,6 +203,10 @@ class Diffusion:
         self.ranks.on_first(prepare)
         return folder
 
+    def _meter(self) -> Meter:
+        dataset, _ = get_dataset(self.config, self.options.datasets)
+        return Meter(self.config, dataset, self.cache, self.ranks)
+
     def _report(
         self, figures: dict[str, Any], meter: Meter, made_by: dict[str, Any], folder: Path
     ) -> None:
@@ -226,68 +231,6 @@ class Diffusion:
         yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)
         print(f"{yardstick + ' of real halves':>28}  {meter.reference.split_distance:.6g}")
         log.info("written to %s", path)
-
-
-class Meter:
-    """Collects features of sampled batches and turns them into figures against real images."""
-
-    def __init__(self, diffusion: Diffusion) -> None:
-        self.ranks, self.config = diffusion.ranks, diffusion.config
-        self.dataset, _ = get_dataset(self.config, diffusion.options.datasets)
-        self.extractor = evaluate.extractor_for(
-            self.config, self.dataset, diffusion.cache, self.ranks
-        )
-        size = self.config.evaluation.batch_size
-        self.reference = evaluate.reference_for(
-            self.dataset, self.extractor, diffusion.cache, size, self.ranks
-        )
-        self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
-
-    def add(self, indices: Any, images: Tensor) -> None:
-        """Features of uint8 images (n, C, H, W) with their image indices."""
-        features, logits = evaluate.features_of(
-            iter(images.split(self.config.evaluation.batch_size)), self.extractor
-        )
-        self.parts.append((torch.tensor(list(indices)), features, logits))
-
-    def figures(self) -> dict[str, Any]:
-        """Figures of all processes' samples in the order of their indices; {} but on the first."""
-        empty = torch.empty(0, self.extractor.dim)
-        indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
-        features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
-        scored = [p[2] for p in self.parts if p[2] is not None]
-        width = torch.tensor([scored[0].shape[1] if scored else 0])
-        classes = int(self.ranks.gather(width).max())  # a process may have had no image at all
-        logits = (
-            self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
-        )
-        if not self.ranks.first:
-            return {}
-        order = indices.argsort()
-        return evaluate.measure(
-            features[order],
-            None if logits is None else logits[order],
-            self.reference,
-            self.extractor,
-            self.config,
-            self.ranks.device,
-        )
-
-    def described(self) -> dict[str, Any]:
-        """What the figures are measured against and with."""
-        return {
-            "dataset": self.dataset.name,
-            "fingerprint": self.dataset.fingerprint(),
-            "images": self.reference.n,
-            "real_halves_distance": self.reference.split_distance,
-            "extractor": self.extractor.name,
-            "extractor_sha256": self.extractor.hash,
-            "kid_subset_size": metrics.kid_subset_size(
-                self.config.sampling.n_samples,
-                len(self.reference.features),
-                self.config.evaluation.kid_subset_size,
-            ),
-        }
 
 
 def _ignore(_indices: Any, _images: Tensor) -> None:

@@ -104,6 +104,8 @@ def plan_for(config: Config, process: Process) -> Plan:
     plan = SAMPLERS[sampler.name](process, grid, **sampler.options)
     if len(grid) - 1 != wanted:
         log.warning("%d steps asked, grid %s has %d", wanted, grid_name, len(grid) - 1)
+    if float(process.factor(grid[0]).max()) < 0.5:
+        log.warning("sampling begins at t = %g, where an image is hardly noise yet", grid[0])
     return plan
 
 

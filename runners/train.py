@@ -63,7 +63,6 @@ class TrainingRun:
         """Train to the end. Exits with STOPPED after saving when asked to; raises RuntimeError that
         names the last good checkpoint where the loss stops being finite.
         """
-        self.saved: Path | None = None
         if self.trainer.step >= self.total:
             log.info(
                 "%s has all its %d steps; raise training.n_iters to go on", self.run, self.total
@@ -91,15 +90,14 @@ class TrainingRun:
                     if last or stopping or step.step % training.snapshot_freq == 0:
                         self.save()
                     if stopping and not last:
-                        log.warning(
-                            "stop requested: saved %s; go on with --resume_training", self.saved
-                        )
+                        log.warning("stopped at step %d; --resume_training goes on", step.step)
                         raise SystemExit(STOPPED)
                     self._look(step, window, journal, last)
                     if last:
                         return
             except NonFiniteLossError as err:
-                good = self.saved or "none in this session"
+                steps = checkpoint.steps(self.run)
+                good = checkpoint.path_of(self.run, steps[-1]) if steps else "none yet"
                 raise RuntimeError(f"{err}; last good checkpoint: {good}") from err
 
     def save(self) -> None:
@@ -117,7 +115,6 @@ class TrainingRun:
             checkpoint.prune(self.run, training.keep_last, training.milestone_freq)
 
         self.ranks.on_first(write)
-        self.saved = checkpoint.path_of(self.run, step)
 
     def _look(self, step: Step, window: Window, journal: Journal, last: bool) -> None:
         training = self.config.training

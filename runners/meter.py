@@ -1,0 +1,73 @@
+"""From sampled batches to figures: collects features on every process, measures on the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import Config
+from datasets import ImageDataset
+from functions import metrics
+from runners import evaluate
+from runners.distributed import Ranks
+
+
+class Meter:
+    """Collects features of sampled batches and turns them into figures against real images."""
+
+    def __init__(self, config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> None:
+        self.ranks, self.config, self.dataset = ranks, config, dataset
+        self.extractor = evaluate.extractor_for(config, dataset, cache, ranks)
+        self.reference = evaluate.reference_for(
+            dataset, self.extractor, cache, config.evaluation.batch_size, ranks
+        )
+        self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
+
+    def add(self, indices: Any, images: Tensor) -> None:
+        """Features of uint8 images (n, C, H, W) with their image indices."""
+        features, logits = evaluate.features_of(
+            iter(images.split(self.config.evaluation.batch_size)), self.extractor
+        )
+        self.parts.append((torch.tensor(list(indices)), features, logits))
+
+    def figures(self) -> dict[str, Any]:
+        """Figures of all processes' samples in the order of their indices; {} but on the first."""
+        empty = torch.empty(0, self.extractor.dim)
+        indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
+        features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
+        scored = [p[2] for p in self.parts if p[2] is not None]
+        width = torch.tensor([scored[0].shape[1] if scored else 0])
+        classes = int(self.ranks.gather(width).max())  # a process may have had no image at all
+        logits = (
+            self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
+        )
+        if not self.ranks.first:
+            return {}
+        order = indices.argsort()
+        return evaluate.measure(
+            features[order],
+            None if logits is None else logits[order],
+            self.reference,
+            self.extractor,
+            self.config,
+            self.ranks.device,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """What the figures are measured against and with."""
+        return {
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint(),
+            "images": self.reference.n,
+            "real_halves_distance": self.reference.split_distance,
+            "extractor": self.extractor.name,
+            "extractor_sha256": self.extractor.hash,
+            "kid_subset_size": metrics.kid_subset_size(
+                self.config.sampling.n_samples,
+                len(self.reference.features),
+                self.config.evaluation.kid_subset_size,
+            ),
+        }
