@@ -280,6 +280,12 @@ def test_each_verb_reaches_its_method(monkeypatch, argv, verb):
         def __init__(self, config, options):
             self.args = config, options
 
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
         def __getattr__(self, name):
             return lambda: called.append((name, self.args[0].data.dataset, self.args[1].doc))
 
