@@ -61,8 +61,8 @@ class Ranks:
     def on_first(self, work: Callable[[], T]) -> T:
         """Run `work` on the first process and hand its (picklable) result to all.
 
-        Where it raises there, every process raises: the first its own exception, the others a
-        RuntimeError that names it.
+        Where it raises there, the first process raises its own exception and reports it; the
+        others leave in silence with the same exit code.
         """
         if self.world == 1:
             return work()
@@ -71,12 +71,12 @@ class Ranks:
             if self.first:
                 outcome[0] = work()
         except BaseException as err:
-            outcome[1] = f"{type(err).__name__}: {err}"
+            outcome[1] = 2 if isinstance(err, ConfigError) else 1
             raise
         finally:
             dist.broadcast_object_list(outcome, device=self.device)
         if outcome[1] is not None:
-            raise RuntimeError(f"the first process failed: {outcome[1]}")
+            raise SystemExit(outcome[1])
         return outcome[0]
 
     def barrier(self) -> None:
