@@ -127,7 +127,7 @@ def _sampling(config: Config) -> list[Problem]:
     sampling, problems = config.sampling, []
     kind, diffusion = sampling.sample_type, config.diffusion
     steps = diffusion.num_diffusion_timesteps
-    if diffusion.process == "vp" and sampling.timesteps > steps:
+    if diffusion.process == "vp" and (sampling.timesteps or 0) > steps:
         text = f"{sampling.timesteps} is more than the {steps} steps of the diffusion"
         problems.append(Problem("sampling.timesteps", text))
     if diffusion.process != "vp" and sampling.skip_type == "ddim_uniform":

@@ -141,7 +141,10 @@ def _check(flags: argparse.Namespace) -> None:
 
 def _check_folder(flag: str, name: str | None) -> None:
     if name is not None and (
-        not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts
+        not PurePath(name).parts
+        or PurePath(name).is_absolute()
+        or ".." in PurePath(name).parts
+        or "\0" in name
     ):
         raise UsageError(
             f"--{flag} {name!r}: should be a name without .. and without a leading slash"

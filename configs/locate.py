@@ -49,6 +49,8 @@ def _of_file(path: Path, command: Command) -> Config:
 
 
 def _inside(state: dict[str, Any], path: Path, command: Command) -> Config:
+    if "config" not in state:
+        raise UsageError(f"{path}: not a training checkpoint, it holds no config; give --config")
     return from_values(state["config"], str(path), command.overrides)
 
 

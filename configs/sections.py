@@ -190,7 +190,7 @@ class Sampling(Section):
         default="generalized", description="generalized, ddim, ddpm_noisy or ddpm"
     )
     skip_type: str = Field(default="uniform", description="the name of a grid of sampling times")
-    timesteps: Count = 1000
+    timesteps: MaybeCount = None  # null: every time of the process
     eta: PositiveOrZero = 0.0
     clip: bool | None = Field(
         default=None, description="true, false or null (null: as sample_type has it)"

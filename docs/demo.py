@@ -57,9 +57,9 @@ def table(records: dict[int, dict]) -> str:
     ]
     for steps, record in records.items():
         figures = [f"{record['figures'][name]:.3f}" for name in names]
-        lines.append(
-            f"| {steps} | {' | '.join(figures)} | {record['made_by']['images_per_second']:.0f} |"
-        )
+        speed = record["made_by"]["images_per_second"]  # null where the images were there already
+        figures.append(f"{speed:.0f}" if speed else "-")
+        lines.append(f"| {steps} | {' | '.join(figures)} |")
     last = next(iter(records.values()))["reference"]
     half = last["images"] // 2
     lines.append(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from configs.options import Options
 from configs.schema import Config, ConfigError, from_values
@@ -20,12 +19,15 @@ from functions.process import PROCESSES
 from models import build
 from runners import distributed, evaluate, imagedir, rundir, train, weights
 from runners.meter import Meter
-from runners.sample import Drawer, plan_for, sample_all
+from runners.sample import Drawer, plan_for, sample_all, steps_of
 from runners.signals import stop_request
-from runners.trainer import memory_format
+from runners.trainer import laid_out
 from runners.versions import versions
 
 log = logging.getLogger("skip_step")
+
+# How pixels enter the model: keys of the config's data section that belong to the weights.
+SCALING = ("rescaled", "logit_transform", "uniform_dequantization", "gaussian_dequantization")
 
 
 class Diffusion:
@@ -62,7 +64,7 @@ class Diffusion:
         choice = self.ranks.on_first(lambda: self._choose(run))
         dataset, held_out = get_dataset(self.config, self.options.datasets)
         trainer = train.new_trainer(self.config, self.process, self.ranks)
-        state = train.open_run(self.config, run, board, choice, self.ranks)
+        state = train.open_run(self.config, run, board, choice, dataset, self.ranks)
         if state is not None:
             trainer.load(state)
         if self.ranks.first:
@@ -74,6 +76,9 @@ class Diffusion:
 
     def sample(self) -> None:
         """Draw images into exp/image_samples/FOLDER and, with --fid, measure them."""
+        count = self.config.sampling.n_samples
+        if self.options.fid and count < evaluate.FEWEST:
+            raise ConfigError(f"--n_samples {count}: --fid needs at least {evaluate.FEWEST} images")
         found = self._weights()
         denoiser = self._denoiser(found)
         plan = plan_for(self.config, denoiser.process)
@@ -89,10 +94,10 @@ class Diffusion:
         with stop_request() as stop:
             began = time.perf_counter()
             target = None if self.options.no_images else folder
-            use = meter.add if meter else _ignore
+            use = meter.add if meter else None
             rate = sample_all(drawer, config, target, self.ranks, stop, use)
         rate = float(self.ranks.sum(torch.tensor([rate], dtype=torch.float64)))
-        took = {"seconds": round(time.perf_counter() - began, 3), "images_per_second": rate}
+        took = {"seconds": round(time.perf_counter() - began, 3), "images_per_second": rate or None}
         if self.ranks.first and target:
             log.info("%d images in %s", config.sampling.n_samples, folder)
         if meter:
@@ -106,22 +111,33 @@ class Diffusion:
                 f"--test: data set {self.config.data.dataset} has no held-out images; name some "
                 "with --data.test_path FOLDER, or hold a part back with --data.holdout 0.05"
             )
-        rates: list[float | str] = [*self.config.model.ema_rates, "none"]
+        found = self._weights()
+        rates: list[float | str | None] = [None]  # foreign weights come in one kind only
+        if found.config is not None:
+            rates = [*from_values(found.config, found.source).model.ema_rates, "none"]
         results: dict[str, dict[str, Any]] = {}
         for rate in rates:
             found = self._weights(rate)
-            if found.kind in results:  # foreign weights come in one kind only
-                continue
             denoiser = self._denoiser(found)
             values = evaluate.held_out_loss(denoiser, held_out, self.config, self.ranks)
             results[found.kind] = {**values, **found.provenance()}
             if self.ranks.first:
                 shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
                 print(f"{found.kind:>12}  {shown}  ({len(held_out):,} held-out images)", flush=True)
-        if self.ranks.first and self.options.doc:
+        if self.ranks.first and self.options.use_pretrained is None:
+            record = {
+                "losses": results,
+                "loss": self.config.loss.model_dump(mode="json"),
+                "held_out_images": len(held_out),
+                "held_out_fingerprint": held_out.fingerprint(),
+                "seed": self.config.seed,
+                "versions": versions(),
+            }
             steps = {str(result["training_step"]) for result in results.values()}
             path = self.options.run / f"test-{'-'.join(steps)}.json"
-            rundir.write_text(path, json.dumps(results, indent=1) + "\n")
+            if path.exists():
+                rundir.move_aside(path)
+            rundir.write_text(path, json.dumps(record, indent=1) + "\n")
 
     def _choose(self, run: Path) -> str:
         """What to do about the run's folder: "new", "resume" or "overwrite"."""
@@ -157,21 +173,26 @@ class Diffusion:
         network = build(model.name, **(found.options or model.options))
         found.into(network)
         clip = 1.0 if self.config.sampler().clip else None
-        network = network.eval().to(memory_format=memory_format(self.config, self.ranks.device))
-        return Denoiser(network, self.process, clip=clip).to(self.ranks.device)
+        network = laid_out(network.eval(), self.config, self.ranks.device)
+        return Denoiser(network, self.process, clip=clip)
 
     def _adopt(self, saved: Config, source: str) -> None:
-        """Take network and process from the checkpoint, and say so where the config differs."""
+        """Take network, process and scaling of the data from the checkpoint, and say so where the
+        config differs. Raises ConfigError for images of another shape.
+        """
         for section in ("model", "diffusion"):
             theirs, ours = getattr(saved, section), getattr(self.config, section)
             if theirs != ours:
                 log.warning("%s: its own %s section is used, not the config's", source, section)
-        if saved.data.image_size != self.config.data.image_size:
-            raise ConfigError(
-                f"data.image_size {self.config.data.image_size}: {source} was trained on "
-                f"{saved.data.image_size} pixels"
-            )
-        update = {"model": saved.model, "diffusion": saved.diffusion}
+        for key in ("image_size", "channels"):
+            theirs, ours = getattr(saved.data, key), getattr(self.config.data, key)
+            if theirs != ours:
+                raise ConfigError(f"data.{key} {ours}: {source} was trained with {theirs}")
+        scaling = {key: getattr(saved.data, key) for key in SCALING}
+        if scaling != {key: getattr(self.config.data, key) for key in SCALING}:
+            log.warning("%s: its own scaling of the data is used, not the config's", source)
+        data = self.config.data.model_copy(update=scaling)
+        update = {"model": saved.model, "diffusion": saved.diffusion, "data": data}
         self.config = self.config.model_copy(update=update)
         self.process = PROCESSES[saved.diffusion.process](**saved.diffusion.options)
 
@@ -183,12 +204,13 @@ class Diffusion:
             "sampler": {"name": sampler.name, **sampler.options, "clip": sampler.clip},
             "sample_type": sampling.sample_type,
             "grid": sampling.skip_type,
-            "timesteps": sampling.timesteps,
+            "timesteps": steps_of(config, self.process),
             "nfe": nfe,
             "seed": config.seed,
             "precision": sampling.precision,
             "tf32": config.training.tf32,
             "device_type": self.ranks.device.type,
+            "scaling": {key: getattr(config.data, key) for key in SCALING},
             "quantiser": "uint8, 255 x rounded half up",
         }
 
@@ -231,7 +253,3 @@ class Diffusion:
         yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)
         print(f"{yardstick + ' of real halves':>28}  {meter.reference.split_distance:.6g}")
         log.info("written to %s", path)
-
-
-def _ignore(_indices: Any, _images: Tensor) -> None:
-    """The consumer of a sampling that measures nothing."""

@@ -33,7 +33,7 @@ class Ranks:
     def sum(self, values: Tensor) -> Tensor:
         """The elementwise sum over all processes; the tensor itself where there is only one."""
         if self.world > 1:
-            values = values.to(self.device)
+            values = values.to(self.device, copy=True)
             dist.all_reduce(values)
         return values
 

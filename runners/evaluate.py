@@ -28,6 +28,8 @@ from runners.trainer import autocast, seed_step
 log = logging.getLogger("skip_step")
 
 KEPT_FEATURES = 50_000  # of the reference, for KID and precision/recall
+FEWEST = 4  # images that precision and recall are defined for
+HELD_OUT_BLOCK = 64  # held-out images per draw of times and noise: not the batch size, which varies
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,11 @@ def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ran
         images = dataset.images(range(len(dataset)))
         return classifier(images, dataset.labels, cache, ranks.device)
 
+    def prepare() -> None:
+        make()
+
     if ranks.world > 1:
-        ranks.on_first(lambda: make() and None)
+        ranks.on_first(prepare)
     return make()
 
 
@@ -80,8 +85,12 @@ def reference_for(
     dataset: ImageDataset, extractor: Extractor, cache: Path, batch: int, ranks: Ranks
 ) -> Reference:
     """Statistics of a data set, from the cache where they are, else computed by all processes."""
-    name = f"{dataset.name.lower()}-{dataset.fingerprint()[:16]}-{extractor.hash[:16]}.pth"
+    name = f"reference-{dataset.fingerprint()[:16]}-{extractor.hash[:16]}.pth"
     path = cache / name
+    if len(dataset) < FEWEST:
+        raise ValueError(
+            f"data set {dataset.name} has {len(dataset)} images; a metric needs {FEWEST}"
+        )
     if ranks.on_first(path.exists):
         log.info("reference statistics from %s", path)
         return Reference(**checkpoint.load(path))
@@ -100,17 +109,18 @@ def _compute_reference(
         features, _ = features_of(iter([dataset.images(part)]), extractor)
         moments.add(features)
         kept.append(features[[i for i, index in enumerate(part) if index < KEPT_FEATURES]])
+    indices = ranks.gather(torch.tensor([i for i in share if i < KEPT_FEATURES]).long())
     shift = moments.mean if ranks.first else torch.zeros(extractor.dim, dtype=torch.float64)
     shift = ranks.sum(shift).cpu()
     count, total, outer = (ranks.sum(part).cpu() for part in moments.sums(shift))
     everything = metrics.Moments.from_sums(count, total, outer, shift)
-    features = ranks.gather(torch.cat(kept))
+    features = ranks.gather(torch.cat(kept))[indices.argsort()]  # KID draws by position
     return Reference(
         everything.n,
         everything.mean,
         everything.cov,
         features,
-        metrics.split_distance(features) if len(features) >= 4 else float("nan"),
+        metrics.split_distance(features),
     )
 
 
@@ -157,8 +167,7 @@ def held_out_loss(
     window = Window(denoiser.process, ranks)
     times, loss = TIMES[config.training.times](denoiser.process), LOSSES[config.loss.name]
     count = min(len(dataset), most or len(dataset))
-    size = config.sampling.batch_size
-    parts = list(blocks(range(count), size))
+    parts = list(blocks(range(count), HELD_OUT_BLOCK))
     for number in range(ranks.rank, len(parts), ranks.world):
         seed_step(config.seed, 2**31, number)
         x0 = to_model(dataset.images(parts[number]), config.data).to(ranks.device)

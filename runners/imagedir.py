@@ -95,6 +95,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
         except ValueError as err:
             raise OSError(f"{marker}: not readable as JSON ({err})") from err
         keys = sorted(held.keys() | identity.keys())
+        keys.remove("weights")  # a path, absolute or relative: their hash says which they are
         differing = [k for k in keys if held.get(k) != identity.get(k)]
         if differing:
             pairs = "; ".join(f"{k} {held.get(k)}, now {identity.get(k)}" for k in differing)

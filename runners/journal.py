@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,10 @@ from tqdm import tqdm
 
 from functions.process import Process
 from runners.distributed import Ranks
+from runners.rundir import write_text
 from runners.trainer import Step
+
+log = logging.getLogger("skip_step")
 
 
 class Window:
@@ -29,14 +33,13 @@ class Window:
     def reset(self) -> None:
         """Begin a new window."""
         self.sums = torch.zeros(2, 4, dtype=torch.float64, device=self.ranks.device)
-        self.began, self.images = time.perf_counter(), 0
+        self.began = time.perf_counter()
 
     def add(self, t: Tensor, loss: Tensor) -> None:
         """Count per-sample losses (b,) under the quartile of the training times that t is in."""
         quartile = ((t.double() - self.low) / self.span * 4).long().clamp(0, 3)
         self.sums[0].index_add_(0, quartile, loss.double())
         self.sums[1].index_add_(0, quartile, torch.ones_like(loss, dtype=torch.float64))
-        self.images += len(loss)
 
     def report(self) -> dict[str, float]:
         """Mean loss, mean loss by quartile of t, images per second of all processes."""
@@ -59,6 +62,7 @@ class Journal:
             return
         from torch.utils.tensorboard import SummaryWriter
 
+        forget(run / "metrics.jsonl", step)
         self.lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
         self.board = SummaryWriter(str(board), purge_step=step + 1 if step else None)
         self.bar = tqdm(
@@ -92,6 +96,18 @@ class Journal:
             self.bar.close()
             self.board.close()
             self.lines.close()
+
+
+def forget(path: Path, step: int) -> None:
+    """Drop what a killed run wrote after the step that is resumed from: it is written again."""
+    if not path.exists():
+        return
+    whole = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1] == "\n"]
+    kept = [line for line in whole if json.loads(line)["step"] <= step]
+    text = "".join(kept)
+    if len(text) != path.stat().st_size:
+        log.warning("%s: dropped what came after step %d", path, step)
+        write_text(path, text)
 
 
 def memory(device: torch.device) -> dict[str, float]:

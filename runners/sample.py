@@ -76,7 +76,7 @@ class Drawer:
     def __call__(self, indices: Sequence[int]) -> Tensor:
         """The samples of these image indices as data, float32 (n, C, H, W), not clamped."""
         size = self.block
-        if size == 1:
+        if self.device.type != "cpu":
             return self._together(indices)
         drawn = {b: self._together(range(b * size, (b + 1) * size)) for b in _blocks(indices, size)}
         return torch.stack([drawn[i // size][i % size] for i in indices])
@@ -96,10 +96,20 @@ class Drawer:
             return ask(x, t).to(x.dtype)
 
 
+def steps_of(config: Config, process: Process) -> int:
+    """Sampling steps: what the config says, or every time of the process."""
+    return config.sampling.timesteps or process.steps or 1000
+
+
 def plan_for(config: Config, process: Process) -> Plan:
     """The config's sampler on its grid; says so where the grid has other than the asked steps."""
-    wanted, grid_name = config.sampling.timesteps, config.sampling.skip_type
+    wanted, grid_name = steps_of(config, process), config.sampling.skip_type
     grid = GRIDS[grid_name](process, wanted)
+    if float(process.mean(grid[0]).abs().max()) == 0:
+        raise ValueError(
+            f"sampling would begin at t = {grid[0]:g}, where schedule "
+            f"{config.diffusion.beta_schedule} leaves no signal at all: ask for fewer --timesteps"
+        )
     sampler = config.sampler()
     plan = SAMPLERS[sampler.name](process, grid, **sampler.options)
     if len(grid) - 1 != wanted:
@@ -125,12 +135,13 @@ def sample_all(
     folder: Path | None,
     ranks: Ranks,
     stop: StopRequest,
-    use: Callable[[Sequence[int], Tensor], None],
+    use: Callable[[Sequence[int], Tensor], None] | None,
 ) -> float:
     """Draw this process' share of images 0..n_samples-1, write them to `folder` (None: nowhere)
     and hand every batch, uint8 (n, C, H, W), to `use`. Images in the folder are read, not drawn.
 
-    Returns the images drawn per second by this process. Exits with STOPPED on request.
+    Returns the images drawn per second by this process, 0 where all were there already. Exits with
+    STOPPED on request. Raises RuntimeError for images that are not finite.
     """
     count, unit = config.sampling.n_samples, drawer.block
     size = max(config.sampling.batch_size // unit, 1) * unit
@@ -145,25 +156,43 @@ def sample_all(
     began = time.perf_counter()
     try:
         for part in blocks(todo, size):
-            images = to_uint8(drawer(part), config.data)
+            images = to_uint8(_finite(drawer(part), part), config.data)
             if writer:
                 writer.add(part, images)
-            use(part, images)
+            if use:
+                use(part, images)
             bar.update(len(part))
-            if stop:
-                if writer:
-                    writer.flush()
-                log.warning("%s: stopped; run the same command again to go on", stop.name)
-                raise SystemExit(STOPPED)
+            _leave_on(stop, writer)
         if writer:
             writer.flush()
         rate = len(todo) / max(time.perf_counter() - began, 1e-9)
-        for part in blocks([i for i in mine if i in held], size):
-            assert folder is not None
+        for part in blocks([i for i in mine if i in held and use], size):
+            assert folder is not None and use is not None
             use(part, imagedir.read_back(folder, part, drawer.shape))
             bar.update(len(part))
+            _leave_on(stop, writer)
     finally:
         bar.close()
         if writer:
             writer.close()
     return rate
+
+
+def _finite(images: Tensor, indices: Sequence[int]) -> Tensor:
+    fine = images.isfinite().flatten(1).all(1).tolist()
+    if not all(fine):
+        raise RuntimeError(
+            f"image {indices[fine.index(False)]} is not finite: the weights are damaged, or "
+            "sampling.precision is too coarse for them (fp32 is safe)"
+        )
+    return images
+
+
+def _leave_on(stop: StopRequest, writer: imagedir.Writer | None) -> None:
+    if not stop:
+        return
+    if writer:
+        writer.flush()
+    kept = "the same command goes on from here" if writer else "nothing is kept with --no_images"
+    log.warning("%s: stopped; %s", stop.name, kept)
+    raise SystemExit(STOPPED)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torchvision.io import write_png
 
-from configs.schema import Config, dump
+from configs.schema import Config, ConfigError, dump, load
 from datasets import ImageDataset
 from datasets.loader import batches
 from datasets.transforms import to_uint8
 from functions.denoiser import Denoiser
 from functions.loss import clamped_from
 from models import build, checkpoint
-from runners import draw, rundir
+from runners import draw, rundir, weights
 from runners.distributed import Ranks
 from runners.evaluate import held_out_loss
 from runners.journal import Journal, Window, memory
@@ -107,6 +107,7 @@ class TrainingRun:
             **self.trainer.state(),
             "config": self.config.model_dump(mode="json"),
             "versions": versions(),
+            "data": _data_identity(self.dataset),
         }
 
         def write() -> None:
@@ -184,9 +185,10 @@ class TrainingRun:
         plan = plan_for(config.model_copy(update={"sampling": sampling}), process)
         shape = (data.channels, data.image_size, data.image_size)
         drawer = Drawer(denoiser, plan, shape, config.seed, self.ranks.device)
+        size = config.sampling.batch_size
         parts = [
-            to_uint8(drawer(range(i, min(i + config.sampling.batch_size, SHOWN))), data).cpu()
-            for i in range(0, SHOWN, config.sampling.batch_size)
+            to_uint8(drawer(range(i, min(i + size, SHOWN))).nan_to_num(), data).cpu()
+            for i in range(0, SHOWN, size)
         ]
         return draw.grid(torch.cat(parts), columns=6, least=32)
 
@@ -200,7 +202,7 @@ def total_steps(config: Config, images: int) -> int:
 
 
 def open_run(
-    config: Config, run: Path, board: Path, choice: str, ranks: Ranks
+    config: Config, run: Path, board: Path, choice: str, dataset: ImageDataset, ranks: Ranks
 ) -> dict[str, Any] | None:
     """Make or enter the run's folder as `choice` ("new", "resume", "overwrite") says, write the
     config, and return the checkpoint to resume from, None to begin.
@@ -219,12 +221,36 @@ def open_run(
         return None
     found = checkpoint.latest(run, log.warning if ranks.first else lambda text: None)
     if found is None:
+        saved = load(run / "config.yml").model_dump(mode="json")
+        rundir.check_same_run(saved, config, run)
         log.info("%s has no checkpoint yet: starting from the beginning", run)
         return None
     path, state = found
+    weights.require_training(state, str(path))
     rundir.check_same_run(state["config"], config, run)
+    then, now = state["data"], _data_identity(dataset)
+    if any(then[key] != now[key] for key in then.keys() & now.keys()):
+        raise ConfigError(
+            f"--resume_training: the images have changed since {path} ({then['images']} then, "
+            f"{now['images']} now); restore them, or start another --doc"
+        )
+    ranks.on_first(lambda: _set_damaged_aside(run, state["step"]))
     log.info("resuming from %s", path)
     return state
+
+
+def _set_damaged_aside(run: Path, step: int) -> None:
+    """Newer files than the one resumed from are damaged; left there, they would count as newest."""
+    for newer in [s for s in checkpoint.steps(run) if s > step]:
+        path = checkpoint.path_of(run, newer)
+        log.warning("damaged %s renamed to %s.damaged", path, path.name)
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def _data_identity(dataset: ImageDataset) -> dict[str, Any]:
+    """Enough to notice other data. Decoded and streamed images have different fingerprints."""
+    form = "decoded" if dataset.in_memory else "streamed"
+    return {"images": len(dataset), form: dataset.fingerprint()}
 
 
 def say_what_is_trained(config: Config, trainer: Trainer, dataset: ImageDataset) -> None:

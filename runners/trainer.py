@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from configs.schema import Config
+from configs.schema import Config, ConfigError
 from datasets.transforms import random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
@@ -59,10 +59,19 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
-def memory_format(config: Config, device: torch.device) -> torch.memory_format:
-    """How images and weights lie: channels last always pays on a CPU, elsewhere if asked."""
-    last = config.training.channels_last or device.type == "cpu"
-    return torch.channels_last if last else torch.contiguous_format
+def laid_out(network: nn.Module, config: Config, device: torch.device) -> nn.Module:
+    """The network on its device, weights in the config's memory format; on a CPU as `build` made
+    them, because the convolutions there want channels last in any case.
+    """
+    network = network.to(device)
+    if device.type == "cpu":
+        return network
+    return network.to(memory_format=memory_format(config))
+
+
+def memory_format(config: Config) -> torch.memory_format:
+    """How images lie in memory."""
+    return torch.channels_last if config.training.channels_last else torch.contiguous_format
 
 
 class Trainer:
@@ -71,13 +80,12 @@ class Trainer:
     def __init__(self, config: Config, network: nn.Module, process: Process, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         if config.training.batch_size % ranks.world:
-            raise ValueError(
+            raise ConfigError(
                 f"training.batch_size {config.training.batch_size} does not divide by "
                 f"{ranks.world} processes"
             )
-        layout = memory_format(config, ranks.device)
-        self.network = network.to(ranks.device).to(memory_format=layout).train()
-        self.layout = layout
+        self.network = laid_out(network, config, ranks.device).train()
+        self.layout = memory_format(config)
         rates = config.model.ema_rates
         self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
         self.optimizer = _optimizer(config, self.network, ranks.device)

@@ -80,8 +80,18 @@ def of_run(run: Path, ckpt_id: int | None, rate: float | str | None) -> Weights:
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
 
 
+def require_training(state: dict[str, Any], source: str) -> None:
+    """Refuse a file of this program that is no training checkpoint; ValueError names it."""
+    missing = [key for key in ("config", "network", "ema", "step") if key not in state]
+    if missing:
+        raise ValueError(
+            f"{source}: not a training checkpoint, it holds no {' and no '.join(missing)}"
+        )
+
+
 def of_state(state: dict[str, Any], source: str, rate: float | str | None) -> Weights:
     """Our own checkpoint: the average of `rate` (None: the first), "none" for the raw ones."""
+    require_training(state, source)
     rates = state["ema"]["rates"] if state["ema"] else []
     if rate == "none" or not rates:
         return Weights(state["network"], "ours", source, "raw", state["step"], state["config"])

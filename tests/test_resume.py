@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torchvision.utils import save_image as write_image
 
 from main import main
 from models import checkpoint
@@ -16,6 +18,11 @@ from tests.commands import TINY, run, start, wait_for
 
 LAST = 9
 WORKER = ("--data.num_workers", "1", "--data.in_memory", "false")
+
+
+def save_image(image: Tensor, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_image(image, path)
 
 
 def flat(value, name: str = "") -> dict[str, object]:
@@ -140,6 +147,56 @@ def test_damaged_newest_checkpoint_is_named_and_replaced(tmp_path: Path, capsys)
     assert "ckpt_4.pth" in message and "ckpt_2.pth" in message
     train(tmp_path, "whole", 5)
     same(run_folder, tmp_path / "logs/whole", 5)
+
+
+def test_a_damaged_newest_checkpoint_takes_no_place(tmp_path: Path) -> None:
+    more = ["--training.snapshot_freq", "2", "--training.keep_last", "1"]
+    train(tmp_path, "digits", 2, *more, "--training.milestone_freq", "2")
+    train(tmp_path, "digits", 5, "--resume_training", *more, "--training.milestone_freq", "2")
+    run_folder = tmp_path / "logs/digits"
+    newest = checkpoint.path_of(run_folder, 5)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train(tmp_path, "digits", 4, "--resume_training", *more, "--training.milestone_freq", "2")
+    train(tmp_path, "digits", 5, "--resume_training", *more, "--training.milestone_freq", "2")
+    assert checkpoint.steps(run_folder) == [2, 4, 5]
+    assert (run_folder / "ckpt_5.pth.damaged").exists()
+
+
+def test_the_config_of_a_run_without_checkpoint_holds(tmp_path: Path, capsys) -> None:
+    train(tmp_path, "digits", 1)
+    (tmp_path / "logs/digits/ckpt_1.pth").unlink()
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--resume_training"]
+    assert main([*words, "--optim.lr", "0.5"]) == 2
+    assert "optim.lr" in capsys.readouterr().err
+
+
+def test_changed_images_are_noticed(tmp_path: Path, capsys) -> None:
+    for i in range(12):
+        save_image(torch.full((1, 8, 8), i / 12), tmp_path / f"data/{i}.png")
+    data = [
+        "--data.dataset",
+        "FOLDER",
+        "--data.path",
+        str(tmp_path / "data"),
+        "--data.holdout",
+        "0",
+    ]
+    size = ["--data.image_size", "8", "--data.channels", "1"]
+    train(tmp_path, "mine", 1, *data, *size)
+    save_image(torch.ones(1, 8, 8), tmp_path / "data/99.png")
+    words = [*TINY, "--exp", str(tmp_path), "--doc", "mine", "--resume_training", *data, *size]
+    assert main(words) == 2
+    assert "12 then, 13 now" in capsys.readouterr().err
+
+
+def test_metrics_hold_every_step_once(tmp_path: Path) -> None:
+    train(tmp_path, "digits", 3)
+    lines = tmp_path / "logs/digits/metrics.jsonl"
+    with lines.open("a") as file:  # what a killed run leaves after its last checkpoint
+        file.write(json.dumps({"step": 4}) + "\n" + '{"step": 5, "lo')
+    train(tmp_path, "digits", 5, "--resume_training")
+    steps = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [line["step"] for line in steps if "loss" in line] == [1, 2, 3, 4, 5]
 
 
 def test_non_finite_loss_stops_before_the_update(tmp_path: Path, monkeypatch, capsys) -> None:

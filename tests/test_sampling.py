@@ -12,8 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from functions.denoiser import Denoiser
+from functions.grids import uniform
+from functions.process import VP
+from functions.samplers import ddim
 from main import main
-from models import checkpoint
+from models import build, checkpoint
+from runners.sample import Drawer, blocks
 from tests.commands import TINY, run, start, wait_for
 
 COUNT = 20
@@ -171,9 +176,77 @@ def test_held_out_loss_of_both_kinds_of_weights(exp: Path, capsys) -> None:
     assert main(["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert "ema 0.9" in out and "raw" in out and "loss/t_quartile_4" in out
-    record = json.loads((exp / "logs/digits/test-3.json").read_text())
+    record = json.loads((exp / "logs/digits/test-3.json").read_text())["losses"]
     assert record["ema 0.9"]["loss"] != record["raw"]["loss"]
+    words = ["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]
+    assert main([*words, "--sampling.batch_size", "3"]) == 0
+    again = json.loads((exp / "logs/digits/test-3.json").read_text())["losses"]
+    assert again["raw"]["loss"] == record["raw"]["loss"]
+    assert len(list((exp / "logs/digits").glob("test-3.json.*"))) == 1
     kinds = [checkpoint.load(p) for p in (exp / "logs/digits").glob("ckpt_*.pth")]
     assert isinstance(kinds[0]["network"], dict) and torch.is_tensor(
         kinds[0]["ema"]["averages"][0]["conv_in.weight"]
     )
+
+
+def test_larger_images_do_not_depend_on_the_batch_either(tmp_path: Path) -> None:
+    drawn = {}
+    net = build("ddpm", image_size=64, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=())
+    for size in (1, 5):
+        drawer = Drawer(
+            Denoiser(net.eval(), VP()),
+            ddim(VP(), uniform(VP(), 2)),
+            (3, 64, 64),
+            seed=1,
+            device=torch.device("cpu"),
+        )
+        drawn[size] = torch.cat([drawer(part) for part in blocks(range(5), size)])
+    assert torch.equal(drawn[1], drawn[5])
+
+
+def test_the_reference_does_not_depend_on_processes(exp: Path, tmp_path: Path) -> None:
+    found = []
+    for processes in (1, 2):
+        cache = exp / "fid_stats"
+        for path in cache.glob("reference-*"):
+            path.unlink()
+        words = words_for(exp, f"reference{processes}", "--fid", "--features", "classifier")
+        code, output = run(*words, processes=processes)
+        assert code == 0, output
+        (path,) = cache.glob("reference-*")
+        found.append(checkpoint.load(path))
+    assert found[0]["split_distance"] == pytest.approx(found[1]["split_distance"], rel=1e-6)
+    assert torch.allclose(found[0]["features"], found[1]["features"], atol=1e-4)
+
+
+def test_images_that_are_not_finite_are_refused(exp: Path, tmp_path: Path, capsys) -> None:
+    (path,) = (exp / "logs/digits").glob("ckpt_*.pth")
+    state = checkpoint.load(path)
+    state["ema"]["averages"][0]["conv_out.bias"].fill_(float("nan"))
+    checkpoint.save(tmp_path / "nan.pth", state)
+    words = ["--use_pretrained", str(tmp_path / "nan.pth"), "--exp", str(tmp_path)]
+    more = ["--sample", "--images", "--n_samples", "3", "--timesteps", "2", "--device", "cpu"]
+    assert main([*words, *more]) == 1
+    assert "image 0 is not finite" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_the_scaling_of_the_data_belongs_to_the_checkpoint(exp: Path, expected, capsys) -> None:
+    assert main(words_for(exp, "scaled", "--images", "--data.rescaled", "false")) == 0
+    assert "its own scaling" in capsys.readouterr().err
+    assert np.array_equal(pictures(exp, "scaled"), expected["eta0"])
+
+
+def test_other_files_of_this_program_are_no_checkpoints(exp: Path, tmp_path: Path, capsys) -> None:
+    checkpoint.save(tmp_path / "other.pth", {"n": 3})
+    words = ["--config", "digits.yml", "--use_pretrained", str(tmp_path / "other.pth")]
+    assert main([*words, "--sample", "--images", "--exp", str(tmp_path)]) == 1
+    assert "not a training checkpoint" in capsys.readouterr().err
+
+
+def test_too_few_samples_for_a_figure_are_refused_before_sampling(exp: Path, capsys) -> None:
+    words = words_for(exp, "few", "--fid", "--features", "classifier")
+    words[words.index("--n_samples") + 1] = "3"
+    assert main(words) == 2
+    assert "--n_samples 3" in capsys.readouterr().err
+    assert not (exp / "image_samples/few").exists()
