@@ -60,4 +60,4 @@ def _refuse_unknown_run(run: Path, command: Command) -> None:
         raise UsageError("--config is missing: a new run needs one, as in --config cifar10.yml")
     from runners.rundir import require_run
 
-    require_run(command.options.logs, str(command.options.doc))
+    require_run(run)

@@ -143,7 +143,7 @@ class Diffusion:
         """What to do about the run's folder: "new", "resume" or "overwrite"."""
         options = self.options
         if options.resume_training:
-            rundir.require_run(run.parent, run.name)
+            rundir.require_run(run)
             return "resume"
         if not run.exists():
             return "new"
@@ -162,7 +162,7 @@ class Diffusion:
         if self.options.use_pretrained is not None:
             source, home = self.options.use_pretrained or None, self.options.exp / "pretrained"
             return weights.pretrained(source, self.config, home, rate)
-        run = rundir.require_run(self.options.logs, self.options.run.name)
+        run = rundir.require_run(self.options.run)
         return weights.of_run(run, self.config.sampling.ckpt_id, rate)
 
     def _denoiser(self, found: weights.Weights) -> Denoiser:

@@ -23,6 +23,7 @@ FREE_TO_CHANGE = {
     },
     "sampling": None,
     "evaluation": None,
+    "comment": None,
 }
 
 
@@ -50,11 +51,11 @@ def move_aside(folder: Path) -> Path:
     return target
 
 
-def require_run(logs: Path, doc: str) -> Path:
+def require_run(folder: Path) -> Path:
     """The folder of an existing run. Raises ConfigError that names the nearest existing one."""
-    folder = logs / doc
     if folder.is_dir():
         return folder
+    logs, doc = folder.parent, folder.name
     known = sorted(p.name for p in logs.iterdir() if p.is_dir()) if logs.is_dir() else []
     hint = nearest(doc, known) or f"; runs there: {', '.join(known) or 'none'}"
     raise ConfigError(f"--doc {doc}: no such run in {logs}{hint}")
@@ -86,7 +87,7 @@ def check_same_run(saved: dict[str, Any], config: Config, run: Path) -> None:
             continue
         old = saved.get(section)
         if not isinstance(value, dict) or not isinstance(old, dict):
-            if value != old and section not in ("comment",):
+            if value != old:
                 differing.append(f"{section} was {old}, now {value}")
             continue
         for key in sorted((value.keys() | old.keys()) - free):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -27,7 +26,7 @@ from functions.samplers import SAMPLERS
 from runners import imagedir
 from runners.distributed import Ranks
 from runners.signals import STOPPED, StopRequest
-from runners.trainer import autocast
+from runners.trainer import autocast, mixed_seed
 
 log = logging.getLogger("skip_step")
 
@@ -39,16 +38,12 @@ class Noise:
     """
 
     def __init__(self, seed: int, indices: Sequence[int]) -> None:
-        self.generators = [_generator(seed, index) for index in indices]
+        seeds = [mixed_seed(seed, index) for index in indices]
+        self.generators = [torch.Generator().manual_seed(s) for s in seeds]
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = [torch.randn(x.shape[1:], generator=g, dtype=torch.float32) for g in self.generators]
         return torch.stack(rows).to(x)
-
-
-def _generator(seed: int, index: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed((int(state[0]) << 32 | int(state[1])) >> 1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The trainer: a generator of steps. Logging and saving belong to the caller (diffusion.py).
+"""The trainer: a generator of steps. Logging and saving belong to the caller (train.py).
 
 Each step's randomness is a function of (seed, rank, step) and each step's images one of (seed,
 step), so a run resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU.
@@ -47,10 +47,15 @@ class Step:
     lr: float
 
 
+def mixed_seed(*numbers: int) -> int:
+    """One seed of 63 bits from several numbers; neighbours give unrelated ones."""
+    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    return (int(state[0]) << 32 | int(state[1])) >> 1
+
+
 def seed_step(seed: int, rank: int, step: int) -> None:
     """Make all randomness that follows a function of these three numbers."""
-    state = np.random.SeedSequence([seed, rank, step]).generate_state(2, np.uint32)
-    torch.manual_seed((int(state[0]) << 32 | int(state[1])) >> 1)
+    torch.manual_seed(mixed_seed(seed, rank, step))
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

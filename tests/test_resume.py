@@ -115,6 +115,14 @@ def test_resuming_needs_the_run_but_not_a_checkpoint(tmp_path: Path, capsys) -> 
     assert "did you mean digits" in capsys.readouterr().err
 
 
+def test_a_run_may_lie_in_a_folder_of_runs(tmp_path: Path) -> None:
+    train(tmp_path, "study/first", 1)
+    train(tmp_path, "study/first", 2, "--resume_training", "--comment", "longer")
+    words = ["--exp", str(tmp_path), "--doc", "study/first", "--sample", "--images"]
+    assert main([*words, "--n_samples", "2", "--timesteps", "2", "--device", "cpu"]) == 0
+    assert (tmp_path / "image_samples/images/1.png").exists()
+
+
 def test_resuming_under_other_settings_is_refused(tmp_path: Path, capsys) -> None:
     train(tmp_path, "digits", 2)
     words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--resume_training"]
