@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -61,10 +63,14 @@ class Denoiser(nn.Module):
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The clean state (lifted data) expected behind x, shaped like x."""
-        clean = self._clean(x, self(x, t, label), *self._scales(t))
+        clean = self.raw_x0(x, t, label)
         if self.clip is None:
             return clean
         return self.process.lift(self.process.drop(clean).clamp(-self.clip, self.clip))
+
+    def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """The clean state as the network tells it, never clipped."""
+        return self._clean(x, self(x, t, label), *self._scales(t))
 
     def _scales(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         time = torch.as_tensor(t, dtype=torch.float64)
@@ -79,3 +85,23 @@ class Denoiser(nn.Module):
 
     def _rest(self, x: Tensor, clean: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
         return apply(torch.linalg.inv(factor), x - apply(mean, clean))
+
+
+class Scaled(Denoiser):
+    """A denoiser whose noise estimate is multiplied by scale(t): epsilon scaling, training-free
+    S^2-DM (`functions.scales`). The clean state follows from the scaled noise; clipping comes last.
+    """
+
+    def __init__(self, denoiser: Denoiser, scale: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(denoiser.network, denoiser.process, denoiser.predicts, denoiser.clip)
+        self.scale = scale
+
+    def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """The scaled noise, shaped like x."""
+        time = torch.as_tensor(t, dtype=torch.float64)
+        return apply(self.scale(time)[..., None, None], super().raw_eps(x, t, label))
+
+    def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """The clean state that goes with the scaled noise."""
+        mean, factor = self._scales(t)
+        return apply(torch.linalg.inv(mean), x - apply(factor, self.raw_eps(x, t, label)))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from functions.process import Process
+from functions.process import Process, VariancePreserving
 
 
 def uniform(process: Process, steps: int) -> Tensor:
@@ -43,6 +43,72 @@ def quad(process: Process, steps: int) -> Tensor:
     return _ending(sorted({int(t) for t in times}), process)
 
 
+def trailing(process: Process, steps: int) -> Tensor:
+    """Every (T/steps)-th time counted from the last one, round(T - i T/steps) - 1: begins at pure
+    noise (Lin et al. 2024, 2305.08891, table 2); linear on a continuous process.
+    """
+    if process.steps is None:
+        return _continuous(process, steps, power=1)
+    _check(process, steps)
+    times = np.round(process.steps - np.arange(steps) * process.steps / steps) - 1
+    return _ending([int(t) for t in times[::-1]], process)
+
+
+def power(process: Process, steps: int, order: float = 2.0) -> Tensor:
+    """Linear in t^(1/order), t counted from the clean end of a discrete process; fractional times
+    (Zhang & Chen 2023, 2204.13902). Raises ValueError for order <= 0.
+    """
+    _positive("order", order)
+    if process.steps is None:
+        return _continuous(process, steps, power=order)
+    _check(process, steps)
+    times = process.steps * np.linspace(1, 0, steps + 1) ** order - 1
+    return torch.from_numpy(times)
+
+
+def karras(process: Process, steps: int, rho: float = 7.0) -> Tensor:
+    """Linear in (sigma/alpha)^(1/rho) (Karras et al. 2022, 2206.00364, eq. 5); fractional times.
+
+    A discrete process gets `steps` times from its last to its first, then the clean end. Raises
+    ValueError for rho <= 0 and for a process without sigma and alpha.
+    """
+    _positive("rho", rho)
+    return _by_noise(process, steps, lambda noise: noise ** (1 / rho), lambda u: u**rho)
+
+
+def logsnr(process: Process, steps: int) -> Tensor:
+    """Linear in log(alpha/sigma), as the DPM-Solver papers recommend; ends as `karras` does."""
+    return _by_noise(process, steps, torch.log, torch.exp)
+
+
+def _by_noise(
+    process: Process,
+    steps: int,
+    there: Callable[[Tensor], Tensor],
+    back: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Times linear in there(sigma/alpha)."""
+    _check(process, steps)
+    if not isinstance(process, VariancePreserving):
+        raise ValueError("grids karras and logsnr need a variance-preserving process")
+    ends = torch.tensor([process.t_start, process.t_end], dtype=torch.float64)
+    if process.steps is not None:
+        ends[1] = 0.0
+    first, last = there(process.rho(ends))
+    inner = steps if process.steps is None else steps - 1
+    share = torch.linspace(0, 1, inner + 1, dtype=torch.float64)
+    times = process.time_of(back(torch.lerp(first, last, share)))
+    times[0] = ends[0]
+    if inner:
+        times[-1] = ends[1]
+    return times if process.steps is None else torch.cat([times, times.new_tensor([process.t_end])])
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} of a grid should be above 0, not {value:g}")
+
+
 def _ending(ascending: list[int], process: Process) -> Tensor:
     return torch.tensor([*ascending[::-1], process.t_end], dtype=torch.float64)
 
@@ -71,4 +137,8 @@ GRIDS: dict[str, Callable[..., Tensor]] = {
     "uniform": uniform,
     "quad": quad,
     "ddim_uniform": ddim_uniform,
+    "trailing": trailing,
+    "power": power,
+    "karras": karras,
+    "logsnr": logsnr,
 }

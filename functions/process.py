@@ -81,6 +81,14 @@ class VariancePreserving(Process):
         """Noise scale, float64, shaped like t."""
         return torch.sqrt(-torch.expm1(self.log_abar(t)))
 
+    def rho(self, t: Tensor) -> Tensor:
+        """sigma/alpha, float64, shaped like t: 0 at the clean end."""
+        return torch.sqrt(torch.expm1(-self.log_abar(t)))
+
+    @abstractmethod
+    def time_of(self, rho: Tensor) -> Tensor:
+        """The time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of rho."""
+
     def mean(self, t: Tensor) -> Tensor:
         return self.alpha(t)[..., None, None]
 
@@ -127,6 +135,12 @@ class VP(VariancePreserving):
         # where() keeps an exact table value exact next to an infinite one (schedule jsd)
         return torch.where(weight == 0, left, left + weight * (right - left))
 
+    def time_of(self, rho: Tensor) -> Tensor:
+        table, log_abar = -self._tables[torch.device("cpu")], torch.log1p(rho.double().cpu() ** 2)
+        right = torch.searchsorted(table, log_abar).clamp(1, len(table) - 1)
+        weight = (log_abar - table[right - 1]) / (table[right] - table[right - 1])
+        return (right - 2 + weight.clamp(0, 1)).to(rho.device)
+
 
 class VPSDE(VariancePreserving):
     """The continuous variance-preserving SDE of Song et al. 2021 (eq. 29), time in [0, 1].
@@ -146,6 +160,10 @@ class VPSDE(VariancePreserving):
     def log_abar(self, t: Tensor) -> Tensor:
         t = t.double()
         return -0.5 * t**2 * (self.beta_max - self.beta_min) - t * self.beta_min
+
+    def time_of(self, rho: Tensor) -> Tensor:
+        depth, slope = 2 * torch.log1p(rho.double() ** 2), self.beta_max - self.beta_min
+        return depth / (torch.sqrt(self.beta_min**2 + slope * depth) + self.beta_min)
 
     def network_time(self, t: Tensor) -> Tensor:
         return 999 * t

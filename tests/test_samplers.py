@@ -1,13 +1,16 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from functions.adaptive import ADAPTIVE
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
-from functions.plan import Plan, solve
+from functions.plan import Plan, Stage, solve
 from functions.process import VP, VPSDE
-from functions.samplers import SAMPLERS, ddim, ddpm
+from functions.samplers import ABOUT, SAMPLERS, ddim, ddpm
+from functions.samplers.rows import checked, transfer
 from tests.analytic import MODELS, ExactNet, Gauss, bank, golden
 
 PROCESSES = {"vp": VP(), "cosine": VP("cosine"), "vpsde": VPSDE()}
@@ -141,28 +144,123 @@ def test_ddim_with_eta_one_is_ddpm_with_the_posterior_variance(process):
 
 # --- order of convergence ---------------------------------------------------------------------
 
-ORDERS = [("ddim", {}, 1)]  # (sampler, options, order of the global error)
+ORDERS = [  # (sampler, options, order of the global error)
+    ("ddim", {}, 1),
+    ("s_pndm", {}, 2),
+    ("deis", {"order": 0}, 1),
+    *[
+        ("deis", {"order": q, "variable": v}, q + 1)
+        for v in ("t", "rho", "lambda")
+        for q in (1, 2, 3)
+    ],
+    ("rho_rk", {"tableau": "euler"}, 1),
+    *[("rho_rk", {"tableau": t}, 2) for t in ("midpoint", "heun")],
+    *[
+        ("rho_rk", {"tableau": t}, 3)
+        for t in ("kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3")
+    ],
+    ("rho_rk", {"tableau": "rk4"}, 4),
+    ("heun", {}, 2),
+    ("dpm_solver_pp", {"order": 1}, 1),
+    ("dpm_solver_pp", {"order": 2}, 2),
+    ("dpm_solver_pp", {"order": 3}, 2),  # half a moment is missing in what was published
+    *[("dpm_solver_pp", {"order": q, "exact": True}, q) for q in (2, 3)],
+    *[("dpm_solver_pp", {"order": q, "exact": True, "basis": "eps"}, q) for q in (2, 3)],
+    *[("unipc", {"order": q, "variant": v}, q + 1) for v in ("bh1", "bh2") for q in (1, 2, 3)],
+    *[("unipc", {"order": q, "corrector": False}, q) for q in (1, 2, 3)],
+    ("unipc", {"order": 2, "basis": "eps"}, 3),
+    ("f_pndm", {}, 2),
+    *[("ipndm", {"order": q}, min(q, 2)) for q in (1, 2, 3, 4)],
+]
+# Higher weights on DDIM's row come down to their second order late; the midpoint rule is of third
+# order where the probability flow is linear, as it is for Gaussian data.
+AT_LEAST = ("f_pndm", "{'order': 3}", "{'order': 4}", "midpoint")
 SPANS = {"vp": (VP(), 900.0, 20.0), "vpsde": (VPSDE(), 0.9, 0.02)}
+
+
+class Spread(Gauss):
+    """Sixteen pixels of as many widths: the worst error among them does not pass through zero."""
+
+    std = torch.linspace(0.1, 1.2, 16, dtype=torch.float64).view(1, 1, 4, 4)
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
 @pytest.mark.parametrize(("name", "options", "order"), ORDERS, ids=lambda v: str(v))
 def test_deterministic_samplers_converge_at_their_order(name, options, order, span):
     """On Gaussian data the probability flow has an exact solution; halving the step must divide
-    the error by 2^order, and the error must be small in the end.
+    the error by 2^order. Multistep methods start and UniPC ends at a lower order, so there the
+    steps shrink towards both ends; PNDM's weights want equal steps.
     """
     process, start, end = span
-    gauss, x = Gauss(), noises(1, 1, 1, 4, 4)[0]
-    denoiser = denoiser_of("gauss", process)
-    exact = gauss.flow(process, x, start, end)
+    spread, x = Spread(), noises(1, 1, 1, 4, 4)[0]
+    denoiser = Denoiser(ExactNet(spread, process), process)
+    exact = spread.flow(process, x, start, end)
     errors = []
-    for steps in (20, 40, 80, 160):
-        grid = torch.linspace(start, end, steps + 1, dtype=torch.float64)
-        plan = SAMPLERS[name](process, grid, **options)
+    for steps in (40, 80, 160):
+        u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        u = u if "pndm" in name else u**3 * (10 - 15 * u + 6 * u**2)
+        plan = SAMPLERS[name](process, start + (end - start) * u, **options)
         errors.append((walk(plan, denoiser, x)[-1] - exact).abs().max().item())
     seen = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
-    assert seen[-1] == pytest.approx(order, abs=0.15), seen
-    assert errors[-1] < 0.02
+    late = any(mark in f"{name} {options}" for mark in AT_LEAST) and order == 2
+    assert order - 0.3 < seen[-1] < order + (2 if late else 0.3), seen
+    assert errors[-1] < 0.03
+
+
+# --- what every plan promises ---------------------------------------------------------------------
+
+NFE = {  # published evaluations for S steps on a grid that ends at clean data
+    "ddim": lambda s: s,
+    "ddpm": lambda s: s,
+    "s_pndm": lambda s: s + 1,
+    "f_pndm": lambda s: s + 9,
+    "ipndm": lambda s: s,
+    "deis": lambda s: s,
+    "rho_rk": lambda s: 2 * s - 1,
+    "heun": lambda s: 2 * s - 1,
+    "dpm_solver_pp": lambda s: s,
+    "unipc": lambda s: s,
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_spends_what_was_published_and_never_asks_at_the_clean_end(name):
+    assert set(NFE) == set(SAMPLERS) == set(ABOUT) - set(ADAPTIVE)
+    for steps in (4, 10, 50):
+        plan = SAMPLERS[name](VP(), GRIDS["uniform"](VP(), steps))
+        assert plan.nfe == NFE[name](steps)
+        assert plan.stages[-1].s == -1 and plan.stages[-1].commit
+        assert all(stage.t >= 0 for stage in plan.stages if stage.evaluate)
+
+
+EXACT = [(n, o) for n, o, _ in ORDERS] + [("heun", {"churn": 40.0}), ("ddpm", {})]
+
+
+@pytest.mark.parametrize("grid", ["uniform", "karras", "power", "trailing", "logsnr", "quad"])
+@pytest.mark.parametrize(("name", "options"), EXACT, ids=lambda v: str(v))
+def test_a_single_data_point_is_found_exactly_by_every_sampler_on_every_grid(name, options, grid):
+    """With one image in the world the noise in x is known, and constant along the way: whatever a
+    sampler interpolates, it must arrive at that image. So the sums of every row are right.
+    """
+    vp, point = VP(), noises(1, 1, 1, 4, 4, seed=3)[0]
+    plan = SAMPLERS[name](vp, GRIDS[grid](vp, 10), **options)
+
+    def predict(x, t):
+        time = torch.tensor(t, dtype=torch.float64)
+        eps = (x - vp.alpha(time) * point) / vp.sigma(time)
+        return eps if plan.basis == "eps" else point
+
+    x = noises(1, 1, 1, 4, 4)[0]
+    torch.testing.assert_close(list(solve(plan, predict, x))[-1], point, rtol=0, atol=1e-9)
+
+
+def test_an_inconsistent_row_is_refused():
+    process, (t, s) = VP(), (torch.tensor(500.0).double(), torch.tensor(400.0).double())
+    A, B = transfer(process, t, s)
+    for wrong in (Stage(500.0, 400.0, A, {0: B * 1.001}), Stage(500.0, 400.0, A * 0.999, {0: B})):
+        with pytest.raises(ArithmeticError, match="stage 0 is inconsistent"):
+            checked(process, [wrong], "eps")
+    assert checked(process, [Stage(500.0, 400.0, A, {0: B})], "eps").nfe == 1
 
 
 def test_one_step_of_ddim_to_the_clean_end_is_the_predicted_data():
@@ -178,23 +276,33 @@ STOCHASTIC = [
     ("ddim", {"eta": 0.5}),
     ("ddpm", {"variance": "small"}),
     ("ddpm", {"variance": "large"}),
+    ("heun", {"churn": 20.0}),
+    ("dpm_solver_pp", {"order": 1, "sde": True}),
+    ("dpm_solver_pp", {"order": 2, "sde": True}),
+    ("dpm_solver_pp", {"order": 3, "sde": True, "exact": True}),
 ]
 
 
 def moments(plan: Plan, process, start: tuple[float, float]) -> tuple[float, float]:
-    """Mean and standard deviation after a plan, pushed through exactly: a Gaussian's E[eps | x]
-    is affine in x, so every stage is an affine map plus noise.
+    """Mean and standard deviation after a plan, pushed through exactly: a Gaussian's E[eps | x] is
+    affine in x, so every state is a constant plus multiples of independent normal numbers.
     """
-    mean, variance = start[0], start[1] ** 2
+    denoiser = denoiser_of("gauss", process)
+    ask = denoiser.eps if plan.basis == "eps" else denoiser.x0
+    drawn = sum(stage.C is not None for stage in plan.stages)
+    x = base = np.array([start[0], start[1], *np.zeros(drawn)])  # constant, start, noises
+    answers, used = {}, 2
     for i, stage in enumerate(plan.stages):
-        denoiser = denoiser_of("gauss", process)
-        ask = denoiser.eps if plan.basis == "eps" else denoiser.x0
-        at = ask(torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1), stage.t).flatten()
-        B = stage.B[i].item()
-        slope = stage.A.item() + B * (at[1] - at[0]).item()
-        mean = slope * mean + B * at[0].item()
-        variance = slope**2 * variance + (0 if stage.C is None else stage.C.item() ** 2)
-    return mean, variance**0.5
+        if stage.evaluate:
+            probe = torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1)
+            at_0, at_1 = ask(probe, stage.t).flatten().tolist()
+            answers[i] = (at_1 - at_0) * x + at_0 * np.eye(len(x))[0]
+        x = stage.A.item() * base + sum(b.item() * answers[j] for j, b in stage.B.items())
+        if stage.C is not None:
+            x[used] += stage.C.item()
+            used += 1
+        base = x if stage.commit else base
+    return x[0], float(np.linalg.norm(x[1:]))
 
 
 @pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])
@@ -209,9 +317,10 @@ def test_stochastic_samplers_converge_to_the_datas_mean_and_spread(name, options
             process,
             gauss.marginal(process, process.t_start),
         )
-        assert got[0] == pytest.approx(want[0], abs=1e-9)
+        exact = 1e-9 if name in ("ddim", "ddpm") else 1e-3  # a line through answers keeps the mean
+        assert got[0] == pytest.approx(want[0], abs=exact)
         errors.append(abs(got[1] - want[1]))
-    assert all(b < 0.7 * a for a, b in zip(errors[:-1], errors[1:], strict=True)), errors
+    assert errors[-1] < 0.35 * errors[0], errors  # three halvings of a first-order error: 0.125
     assert errors[-1] < 0.01
 
 
@@ -248,8 +357,36 @@ def test_options_out_of_range_are_refused():
         ddim(VP(), grid, eta=-0.5)
     with pytest.raises(ValueError, match="eta 40 draws more noise"):
         ddim(VP(), grid, eta=40.0)
-    with pytest.raises(ValueError, match="'large' or 'small', not 'learned'"):
-        ddpm(VP(), grid, variance="learned")
+    for name, options, message in [
+        ("ddpm", {"variance": "learned"}, "variance should be one of large, small, not learned"),
+        ("deis", {"order": 4}, "order should be one of 0, 1, 2, 3, not 4"),
+        ("deis", {"variable": "x"}, "variable should be one of t, rho, lambda, not x"),
+        ("ipndm", {"order": 0}, "order should be one of 1, 2, 3, 4, not 0"),
+        ("rho_rk", {"tableau": "rk5"}, "tableau should be one of euler, .*, not rk5"),
+        ("heun", {"churn": -1.0}, "needs churn >= 0"),
+        ("dpm_solver_pp", {"order": 4}, "order should be one of 1, 2, 3, not 4"),
+        ("dpm_solver_pp", {"sde": True, "basis": "eps"}, "basis should be x0, not eps"),
+        ("unipc", {"variant": "bh3"}, "variant should be one of bh2, bh1, not bh3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            SAMPLERS[name](VP(), grid, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "least"),
+    [
+        ("s_pndm", {}, 2),
+        ("f_pndm", {}, 4),
+        ("ipndm", {"order": 3}, 3),
+        ("deis", {"order": 2}, 3),
+        ("dpm_solver_pp", {"order": 3}, 3),
+        ("unipc", {"order": 2}, 2),
+    ],
+)
+def test_an_order_without_enough_steps_is_refused(name, options, least):
+    assert SAMPLERS[name](VP(), GRIDS["uniform"](VP(), least), **options).stages
+    with pytest.raises(ValueError, match=f"needs at least {least} steps, not {least - 1}"):
+        SAMPLERS[name](VP(), GRIDS["uniform"](VP(), least - 1), **options)
 
 
 def test_a_grid_may_be_of_any_number_type():
@@ -268,6 +405,6 @@ def test_a_schedule_without_signal_left_is_refused_with_a_way_out():
 @pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])
 def test_a_hand_made_grid_is_checked(process):
     for bad in ([0.9, 0.9, 0.1], [0.1, 0.9], [0.9], [[0.9, 0.1]]):
-        for make in SAMPLERS.values():
+        for make in [*SAMPLERS.values(), *ADAPTIVE.values()]:
             with pytest.raises(ValueError, match="strictly decreasing"):
                 make(process, torch.tensor(bad))

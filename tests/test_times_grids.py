@@ -53,6 +53,50 @@ def test_continuous_grids_are_even_in_t_or_in_its_root():
         torch.testing.assert_close(distances, distances.mean().expand(8), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("steps", [10, 20])
+def test_grids_of_the_solvers_equal_their_references(steps):
+    """The DEIS repository's grids on the continuous process, diffusers' trailing on the table."""
+    if steps == 10:
+        stored = golden("deis")
+        for name, theirs in (("karras", "rho7"), ("logsnr", "log"), ("power", "t2")):
+            got = GRIDS[name](VPSDE(), steps)
+            torch.testing.assert_close(got, stored[f"rev_ts__{theirs}__n10"], rtol=0, atol=1e-12)
+    want = [*range(999, 0, -1000 // steps), -1]
+    assert GRIDS["trailing"](VP(), steps).tolist() == want
+
+
+@pytest.mark.parametrize("process", VPS.values(), ids=VPS)
+@pytest.mark.parametrize("name", ["trailing", "power", "karras", "logsnr"])
+def test_grids_of_the_solvers_fall_from_pure_noise_to_the_clean_end(name, process):
+    for steps in (1, 2, 7, 250):
+        grid = GRIDS[name](process, steps)
+        assert grid.dtype == torch.float64 and len(grid) == steps + 1
+        assert grid[0] == process.t_start and grid[-1] == process.t_end
+        assert (grid[1:] < grid[:-1]).all()
+
+
+def test_grids_are_even_in_what_their_names_say():
+    vp = VP()
+    noise = vp.rho(GRIDS["karras"](vp, 9, rho=3.0)[:-1]) ** (1 / 3)
+    lam = -vp.rho(GRIDS["logsnr"](vp, 9)[:-1]).log()
+    root = (GRIDS["power"](vp, 8, order=3.0) + 1) ** (1 / 3)
+    for values in (noise, lam, root):
+        torch.testing.assert_close(values.diff(), values.diff().mean().expand(8), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("process", [VP(), VP("cosine"), VPSDE()], ids=["vp", "cosine", "vpsde"])
+def test_the_time_of_a_noise_level_is_the_inverse_of_it(process):
+    times = torch.linspace(process.t_end, process.t_start, 777, dtype=torch.float64)
+    back = process.time_of(process.rho(times))
+    torch.testing.assert_close(back, times, rtol=1e-9, atol=1e-9)
+
+
+def test_grid_options_out_of_range_are_refused():
+    for name, option in (("karras", "rho"), ("power", "order")):
+        with pytest.raises(ValueError, match=f"{option} of a grid should be above 0, not -1"):
+            GRIDS[name](VP(), 10, **{option: -1.0})
+
+
 def test_impossible_grids_are_refused():
     for name, make in GRIDS.items():
         for steps in (0, -3, 1001):

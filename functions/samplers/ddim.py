@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import need_scalar, pairs
+from functions.samplers.rows import checked, need_scalar, pairs
 
 
 def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
@@ -29,4 +29,4 @@ def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
                 raise ValueError(f"eta {eta:g} draws more noise than remains at t = {s:g}")
             r_s = torch.sqrt(r_s**2 - noise**2)
         stages.append(Stage(float(t), float(s), psi, {i: r_s - psi @ r_t}, noise))  # eq. 12
-    return Plan(tuple(stages), "eps")
+    return checked(process, stages, "eps")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import need_scalar, pairs
+from functions.samplers.rows import checked, need_choice, need_scalar, pairs
 
 
-def ddpm(process: Process, grid: Tensor, variance: str = "large") -> Plan:
+def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "large") -> Plan:
     """Posterior mean of the predicted x0 plus noise, one evaluation a step, none at the last one.
 
     variance: "large" is beta = 1 - abar_t/abar_s (the DDIM repository's `ddpm_noisy`), "small" the
     posterior's beta (1 - abar_s)/(1 - abar_t). Raises ValueError for any other.
     """
-    if variance not in ("large", "small"):
-        raise ValueError(f"variance is 'large' or 'small', not {variance!r}")
+    need_choice("variance", variance, ("large", "small"))
     need_scalar(process, "DDPM")
     steps = pairs(grid)
     stages = []
@@ -29,4 +30,4 @@ def ddpm(process: Process, grid: Tensor, variance: str = "large") -> Plan:
         C = torch.sqrt((1 - keep) * (1 if variance == "large" else var_s / var_t))
         last = i == len(steps) - 1
         stages.append(Stage(float(t), float(s), A, {i: B}, None if last else C))
-    return Plan(tuple(stages), "x0")
+    return checked(process, stages, "x0")

@@ -1,11 +1,14 @@
-"""What builders share: the steps of a grid and the checks on it."""
+"""What builders share: the steps of a grid, the checks on them, and DDIM's row."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from functions.process import Process
+from functions.plan import Plan, Stage
+from functions.process import Process, VariancePreserving
 
 
 def pairs(grid: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -19,7 +22,49 @@ def pairs(grid: Tensor) -> list[tuple[Tensor, Tensor]]:
     return list(zip(times[:-1], times[1:], strict=True))
 
 
-def need_scalar(process: Process, what: str) -> None:
-    """Refuse a process whose coefficients are not single numbers: `what` is not defined there."""
-    if process.factor(torch.tensor(process.t_start)).shape != (1, 1):
+def need_steps(steps: Sequence[object], least: int, what: str) -> None:
+    """Refuse a grid too short for `what`: its order would silently not be reached."""
+    if len(steps) < least:
+        raise ValueError(f"{what} needs at least {least} steps, not {len(steps)}")
+
+
+def need_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse an option that is none of its choices."""
+    if value not in choices:
+        known = ", ".join(map(str, choices))
+        raise ValueError(f"{name} should be one of {known}, not {value}")
+
+
+def need_scalar(process: Process, what: str) -> VariancePreserving:
+    """The process, where its coefficients are single numbers; `what` is not defined elsewhere."""
+    if not isinstance(process, VariancePreserving):
         raise ValueError(f"{what} is defined for the variance-preserving processes only")
+    return process
+
+
+def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """DDIM's row (2010.02502, eq. 12): coefficients of the state and of one noise estimate that
+    is held constant from t to s, exact on any linear process.
+    """
+    psi = process.psi(t, s)
+    return psi, process.factor(s) - psi @ process.factor(t)
+
+
+def checked(process: Process, stages: Sequence[Stage], basis: str) -> Plan:
+    """The plan of these stages, after asserting what must hold wherever the answers are right: data
+    x0 under noise e goes from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e in every
+    stage of a deterministic plan, and to the same mean in any other. Raises ArithmeticError if not.
+    """
+    plan, base = Plan(tuple(stages), basis), stages[0].t
+    drawn = any(stage.C is not None for stage in stages)
+    for i, stage in enumerate(stages):
+        t, s = torch.tensor([base, stage.s], dtype=torch.float64)
+        answers = sum(stage.B.values(), torch.zeros_like(stage.A))
+        mean = process.mean(s) - stage.A @ process.mean(t)
+        noise = process.factor(s) - stage.A @ process.factor(t)
+        mean, noise = (mean, noise - answers) if basis == "eps" else (mean - answers, noise)
+        worst = float(torch.cat([mean, torch.zeros_like(noise) if drawn else noise]).abs().max())
+        if stage.B and worst > 1e-8 * max(1.0, float(stage.A.abs().max())):
+            raise ArithmeticError(f"stage {i} is inconsistent by {worst:.1e}: the grid is too fine")
+        base = stage.s if stage.commit else base
+    return plan

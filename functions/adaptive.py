@@ -1,0 +1,160 @@
+"""The probability flow with an adaptive step: Song et al. 2021 (2011.13456, section 4.3).
+
+The one sampler that is no plan: how it walks depends on what the network answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from functions.process import VP, Process, apply
+from functions.samplers.rows import pairs, transfer
+
+# Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last is the fifth-order result.
+ROWS = (
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+MOST = 100_000  # trials before it gives up
+FINE = 1e-7  # of the whole way: the distance over which a coefficient's slope is taken
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """From time t to time s on the probability flow of any linear process. The error of a step,
+    root mean square over an image of error/(atol + rtol |x|), stays below 1. A step to a time
+    below the network's training times, the clean end, is DDIM's.
+    """
+
+    process: Process
+    t: float
+    s: float
+    rtol: float
+    atol: float
+    basis: str = "eps"
+    nfe: None = None  # known only afterwards
+
+    def __str__(self) -> str:
+        return (
+            f"probability flow from {self.t:g} to {self.s:g} by Dormand-Prince 5(4), rtol "
+            f"{self.rtol:g}, atol {self.atol:g}; every image chooses its own steps"
+        )
+
+
+def rk45(process: Process, grid: Tensor, rtol: float = 1e-5, atol: float = 1e-5) -> Adaptive:
+    """The adaptive solver between the two ends of a grid. Raises ValueError for tolerances that are
+    not positive and for a grid that is not decreasing.
+    """
+    if not (rtol > 0 and atol > 0):
+        raise ValueError(f"tolerances should be above 0, not rtol {rtol:g} and atol {atol:g}")
+    steps = pairs(grid)
+    return Adaptive(process, float(steps[0][0]), float(steps[-1][1]), rtol, atol)
+
+
+def solve(
+    flow: Adaptive,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    randn: object = None,
+    project: Callable[[Tensor, float], Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """Walk from state x (B, C, H, W) and yield the state after every trial; the last is the sample.
+
+    predict(x, t) gives the noise in some rows x (n, C, H, W) at their times t (n,), float64: every
+    image has a step length of its own, so that it does not depend on its neighbours. Nothing is
+    drawn: `randn` is there for the call shape of `plan.solve`. project acts on the sample. Raises
+    RuntimeError where the answers are not finite or an image needs more than 100,000 trials.
+    """
+    process, device = flow.process, x.device
+    ends = torch.tensor([flow.t, max(flow.s, process.t_train[0])], dtype=torch.float64)
+    flat = _Flat(process, ends, predict)
+    begin, end = flat.clock(ends)
+    u, v = begin.expand(len(x)).clone(), apply(process.psi(*ends), x)
+    h, slope = torch.full_like(u, 0.02 * float(end - begin)), torch.zeros_like(x)
+    new = True  # the first slopes are not known yet
+    for _ in range(MOST):
+        rows = torch.nonzero(u > end).flatten()
+        if not len(rows):
+            break
+        if new:
+            slope, new = flat.slope(v, u), False
+        here, at = rows.to(device), u[rows]
+        step = torch.maximum(h[rows], end - at)  # steps are negative
+        ahead, last, error = _trial(flat, v[here], at, step, slope[here])
+        size = flat.back(torch.maximum(v[here].abs(), ahead.abs()), at + step)
+        ratio = flat.back(error, at + step) / (flow.atol + flow.rtol * size.abs())
+        norm = ratio.double().square().flatten(1).mean(1).sqrt().cpu()
+        if not norm.isfinite().all():
+            raise RuntimeError("the network's answers are not finite on the probability flow")
+        fine = norm <= 1
+        done, kept = here[fine.to(device)], fine.to(device)
+        v[done], slope[done] = ahead[kept], last[kept]  # the last slope is the next step's first
+        u[rows[fine]] = torch.where(at + step <= end, end, at + step)[fine]
+        h[rows] = step * (0.9 * norm.clamp(min=1e-10) ** -0.2).clamp(0.2, 10.0)
+        yield flat.back(v, u)
+    else:
+        raise RuntimeError(f"more than {MOST} trials: the tolerances cannot be met")
+    if flow.s < ends[1]:
+        A, B = transfer(process, ends[1], torch.tensor(flow.s, dtype=torch.float64))
+        v = apply(A, v) + apply(B, predict(v, ends[1].expand(len(x)).to(device)))
+    yield v if project is None else project(v, flow.s)
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """The flow in coordinates v = Psi(t -> end) x, where it reads dv = dK eps, K = Psi R_t, and in
+    a clock u that falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t.
+    """
+
+    process: Process
+    ends: Tensor
+    predict: Callable[[Tensor, Tensor], Tensor]
+
+    def clock(self, t: Tensor) -> Tensor:
+        """u at times t (n,)."""
+        return torch.log(self.process.rho(t)) if isinstance(self.process, VP) else t
+
+    def time(self, u: Tensor) -> Tensor:
+        """t of u (n,), inside the walk's ends."""
+        t = self.process.time_of(torch.exp(u)) if isinstance(self.process, VP) else u
+        return t.clamp(self.ends[1], self.ends[0])
+
+    def back(self, v: Tensor, u: Tensor) -> Tensor:
+        """x from v (n, C, H, W) at u (n,)."""
+        return apply(self.process.psi(self.ends[1], self.time(u)), v)
+
+    def slope(self, v: Tensor, u: Tensor) -> Tensor:
+        """dv/du."""
+        end, begin = sorted(self.clock(self.ends).tolist())
+        gap = FINE * (begin - end)
+        high, low = (u + gap).clamp(max=begin), (u - gap).clamp(min=end)
+        rise = self._transported(high) - self._transported(low)
+        K = rise / (high - low)[(..., *[None] * (rise.ndim - 1))]
+        return apply(K, self.predict(self.back(v, u), self.time(u).to(v.device)))
+
+    def _transported(self, u: Tensor) -> Tensor:
+        t = self.time(u)
+        return self.process.psi(t, self.ends[1]) @ self.process.factor(t)
+
+
+def _trial(
+    flat: _Flat, v: Tensor, u: Tensor, h: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of length h (n,): the state ahead, the slope there, the estimated error."""
+    slopes, length, ahead = [slope], h.to(v).view(-1, *[1] * (v.ndim - 1)), v
+    for row in ROWS:
+        ahead = v + length * sum(w * k for w, k in zip(row, slopes, strict=True))
+        slopes.append(flat.slope(ahead, u + h * sum(row)))
+    return ahead, slopes[-1], length * sum(w * k for w, k in zip(ERROR, slopes, strict=True))
+
+
+ADAPTIVE: dict[str, Callable[..., Adaptive]] = {"rk45": rk45}

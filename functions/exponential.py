@@ -1,0 +1,107 @@
+"""The one formula behind the multistep samplers: `B_j = int_t^s l_j(u(tau)) dK(tau)`.
+
+K holds everything known in closed form, l_j are the Lagrange polynomials through the times of the
+last evaluations in a variable u. With `w = (u - u_t)/(u_s - u_t)`, B_j is a combination of the
+moments `M_k = int_0^1 w^k dK`, and by parts `M_k = K(1) - k int_0^1 w^(k-1) K dw` for k > 0, so
+only values of K are needed, numbers or matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from functions.process import Process, VariancePreserving
+
+_V, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(48))
+_V, _WEIGHTS = (_V + 1) / 2, _WEIGHTS / 2  # Gauss-Legendre on [0, 1]
+
+
+def moments(K: Callable[[Tensor], Tensor], count: int, cuts: Tensor | None = None) -> list[Tensor]:
+    """[M_0, ..., M_(count-1)] of K: (n,) -> (n, *S, k, k), which is smooth between the `cuts`
+    (increasing, from 0 to 1) except for a square root at the end of a panel: the clean end.
+    """
+    first, last = K(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    found = [last - first]
+    if count > 1:
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64) if cuts is None else cuts
+        width = ends.diff()[:, None]
+        w = (ends[1:, None] - width * _V**2).flatten()  # v^2 makes the square root smooth
+        weights, values = (2 * width * _V * _WEIGHTS).flatten(), K(w)
+        for k in range(1, count):
+            found.append(last - k * torch.tensordot(weights * w ** (k - 1), values, dims=1))
+    return found
+
+
+def lagrange(moments: Sequence[Tensor], w: Tensor) -> list[Tensor]:
+    """[B_0, ...] for evaluations at the places w (q + 1,), from q + 1 moments."""
+    inverse = torch.linalg.inv(torch.vander(w, increasing=True))  # monomials from values
+    rows = torch.stack(list(moments))
+    return list(torch.tensordot(inverse, rows, dims=([0], [0])))
+
+
+def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """(A, [B_j]) of a step from times[0] to s with evaluations at `times`, newest first; u = t.
+
+    DEIS tAB (2204.13902, eq. 15); on matrices gDDIM (2206.05564, eq. 19).
+    """
+    t = times[0]
+    w = (times - t) / (s - t)
+
+    def transported(w: Tensor) -> Tensor:
+        tau = torch.lerp(t, s, w)
+        return process.psi(tau, s) @ process.factor(tau)
+
+    B = lagrange(moments(transported, len(times), _knots(process, t, s)), w)
+    return process.psi(t, s), B
+
+
+def in_rho(process: VariancePreserving, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The same with u = rho = sigma/alpha, where K is linear and every integral a polynomial."""
+    rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
+    w, h = (rho - rho[0]) / (end - rho[0]), end - rho[0]
+    exact = [(alpha * h / (k + 1)).view(1, 1) for k in range(len(times))]
+    return process.psi(times[0], s), lagrange(exact, w)
+
+
+def in_lambda(
+    process: VariancePreserving,
+    times: Tensor,
+    s: Tensor,
+    basis: str = "eps",
+    rate: int = 1,
+    adapt: Callable[[list[Tensor], Tensor], list[Tensor]] | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The same with u = lambda = log(alpha/sigma), for answers as noise or as clean data.
+
+    DPM-Solver (2206.00927, eq. 3.4) and DPM-Solver++ (2211.01095, eq. 9), rate 2 for its SDE. At
+    the clean end lambda is infinite, and only one time may be given. adapt(moments, h) puts what a
+    paper takes for the moments into their place, h = lambda_s - lambda_t.
+    """
+    rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
+    lam = -torch.log(rho)
+    h = -torch.log(end) - lam[0]
+    if basis == "eps":
+        A, first, scale, speed = torch.ones(()), alpha * (end - rho[0]), process.sigma(s), -1
+    else:
+        A, first, scale, speed = torch.exp(-rate * h), -alpha * torch.expm1(-rate * h), alpha, rate
+    found = [first.view(1, 1)]
+    if len(times) > 1:
+        found = moments(
+            lambda w: (scale * torch.exp(speed * (w - 1) * h)).view(-1, 1, 1), len(times)
+        )
+    found = adapt(found, h) if adapt else found
+    return process.psi(times[0], s) * A, lagrange(found, (lam - lam[0]) / h)
+
+
+def _knots(process: Process, t: Tensor, s: Tensor) -> Tensor | None:
+    """Where a tabulated schedule has kinks between t and s, as places in [0, 1]."""
+    if process.steps is None:
+        return None
+    inner = torch.arange(math.ceil(t) - 1, math.floor(s), -1, dtype=torch.float64)
+    ends = torch.cat([t.view(1), inner[(inner < t) & (inner > s)], s.view(1)])
+    return (ends - t) / (s - t)

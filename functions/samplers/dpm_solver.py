@@ -1,0 +1,107 @@
+"""Multistep solvers in lambda = log(alpha/sigma): DPM-Solver++ (2211.01095), UniPC (2302.04867)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from functions.exponential import in_lambda
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.rows import checked, need_choice, need_scalar, need_steps, pairs
+
+Basis = Literal["x0", "eps"]
+FEW_STEPS = 15  # below this many, the published DPM-Solver++ lowers its order in the last steps
+
+
+def dpm_solver_pp(
+    process: Process,
+    grid: Tensor,
+    order: int = 2,
+    sde: bool = False,
+    basis: Basis = "x0",
+    exact: bool = False,
+    lower_order_final: bool | None = None,
+) -> Plan:
+    """DPM-Solver++(1M, 2M, 3M), one evaluation a step (Lu et al. 2022, algorithm 2).
+
+    sde: the reverse SDE instead of the probability flow, with fresh noise at every step. basis:
+    what is interpolated, "x0" (++) or "eps" (DPM-Solver). exact: integrate the polynomial exactly;
+    as published, 2M takes the midpoint rule for its first moment, and 3M half of the second, which
+    makes it second order. lower_order_final: order 2 and 1 in the last two steps; None: below 15
+    steps, as published. The step to the clean end is always of order 1.
+
+    Raises ValueError for an order outside 1 to 3, fewer steps than the order, sde with basis eps.
+    """
+    need_choice("order", order, range(1, 4))
+    need_choice("basis", basis, ("x0", "eps"))
+    if sde and basis == "eps":
+        raise ValueError("the SDE of DPM-Solver++ interpolates x0: basis should be x0, not eps")
+    scalar, steps, stages = need_scalar(process, "DPM-Solver++"), pairs(grid), []
+    need_steps(steps, order, f"DPM-Solver++ of order {order}")
+    lower = len(steps) < FEW_STEPS if lower_order_final is None else lower_order_final
+    rate = 2 if sde else 1
+    for i, (t, s) in enumerate(steps):
+        here = min(order, i + 1, len(steps) - i if lower else order)
+        here = here if scalar.rho(s) > 0 else 1
+        times = grid[i - here + 1 : i + 1].flip(0).double().cpu()
+        A, B = in_lambda(scalar, times, s, basis, rate, None if exact else _published)
+        C = None
+        if sde and scalar.rho(s) > 0:
+            shrunk = (scalar.rho(s) / scalar.rho(t)) ** 2  # e^(-2h)
+            C = (scalar.sigma(s) * torch.sqrt(1 - shrunk)).view(1, 1)
+        stages.append(Stage(float(t), float(s), A, {i - j: b for j, b in enumerate(B)}, C))
+    return checked(scalar, stages, basis)
+
+
+def _published(found: list[Tensor], h: Tensor) -> list[Tensor]:
+    half = [moment / 2 for moment in found]
+    return [found[0], half[0]] if len(found) == 2 else [*found[:2], *half[2:]]
+
+
+def unipc(
+    process: Process,
+    grid: Tensor,
+    order: int = 3,
+    variant: Literal["bh2", "bh1"] = "bh2",
+    corrector: bool = True,
+    basis: Basis = "x0",
+) -> Plan:
+    """UniPC (Zhao et al. 2023): multistep predictor of `order` 1 to 3, and a corrector of one order
+    more that uses the evaluation at the predicted point, so that a step still costs one.
+
+    variant: the B(h) that decides where the paper's shortcut is taken, in the predictor of order 2
+    and the corrector of order 1; elsewhere it cancels. The order grows with the history and falls
+    in the last steps; the last step is not corrected. Raises ValueError for an order outside 1 to 3
+    or fewer steps than the order.
+    """
+    need_choice("order", order, range(1, 4))
+    need_choice("variant", variant, ("bh2", "bh1"))
+    need_choice("basis", basis, ("x0", "eps"))
+    scalar, steps, stages = need_scalar(process, "UniPC"), pairs(grid), list[Stage]()
+    need_steps(steps, order, f"UniPC of order {order}")
+    times, asked = grid.double().cpu(), list[int]()  # asked[i]: the stage that asks at times[i]
+
+    def shortcut(found: list[Tensor], h: Tensor) -> list[Tensor]:
+        if len(found) != 2:
+            return found
+        scale = scalar.alpha(s) if basis == "x0" else -scalar.sigma(s)
+        return [found[0], found[0] / 2 if variant == "bh2" else (scale * h / 2).view(1, 1)]
+
+    for i, (t, s) in enumerate(steps):
+        here, corrected = min(order, i + 1, len(steps) - i), corrector and i + 1 < len(steps)
+        if not asked or not corrector:
+            asked.append(len(stages))
+        known, places = asked[::-1][:here], times[i - here + 1 : i + 1].flip(0)
+        A, B = in_lambda(scalar, places, s, basis, adapt=shortcut)
+        rows = dict(zip(known, B, strict=True))
+        evaluate = asked[-1] == len(stages)
+        stages.append(Stage(float(t), float(s), A, rows, None, evaluate, not corrected))
+        if corrected:
+            asked.append(len(stages))
+            A, B = in_lambda(scalar, torch.cat([places, s.view(1)]), s, basis, adapt=shortcut)
+            rows = dict(zip([*known, asked[-1]], B, strict=True))
+            stages.append(Stage(float(s), float(s), A, rows))
+    return checked(scalar, stages, basis)

@@ -1,0 +1,99 @@
+"""Pseudo-numerical methods: Liu et al. 2022 (2202.09778): classical weights on DDIM's row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.rows import checked, need_choice, need_steps, pairs, transfer
+
+# Adams-Bashforth on equal steps, orders 1 to 4, newest evaluation first.
+ADAMS = (
+    (1.0,),
+    (3 / 2, -1 / 2),
+    (23 / 12, -16 / 12, 5 / 12),
+    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+)
+
+
+class _Table:
+    """A growing list of stages; every stage is DDIM's row applied to a weighted estimate."""
+
+    def __init__(self, process: Process, shifted: bool = False) -> None:
+        self.process, self.shifted = process, shifted
+        self.stages: list[Stage] = []
+        self.history: list[int] = []  # stages whose answers are remembered, newest first
+
+    def add(self, t: Tensor, s: Tensor, begin: Tensor, weights: dict[int, float], **marks) -> None:
+        """Evaluate at t, move from `begin`, where the step began, to s."""
+        A, B = transfer(self.process, self._index(begin), self._index(s))
+        weighted = {j: weight * B for j, weight in weights.items()}
+        self.stages.append(Stage(float(t), float(s), A, weighted, **marks))
+
+    def multistep(self, t: Tensor, s: Tensor, order: int) -> None:
+        """One step with the weights of `order`, or of the history's length."""
+        self.history.insert(0, len(self.stages))
+        weights = ADAMS[min(order, len(self.history)) - 1]
+        self.add(t, s, t, dict(zip(self.history, weights, strict=False)))
+
+    def plan(self) -> Plan:
+        """The finished table."""
+        if self.shifted:  # its coefficients belong to other times than its stages
+            return Plan(tuple(self.stages), "eps")
+        return checked(self.process, self.stages, "eps")
+
+    def _index(self, t: Tensor) -> Tensor:
+        return torch.floor(t) + 1 if self.shifted else t
+
+
+def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
+    """Second order: the first step is an improved Euler step of two evaluations, the others weigh
+    the last two noise estimates. The weights assume equal steps.
+
+    shifted: as the authors' code, which moves with abar[t + 1] while its network is asked at t, and
+    so ends at abar[0]; for comparisons only. Raises ValueError for fewer than 2 steps.
+    """
+    steps, table = pairs(grid), _Table(process, shifted)
+    need_steps(steps, 2, "S-PNDM")
+    t, s = steps[0]
+    table.add(t, s, t, {0: 1.0}, commit=False)
+    table.add(s, s, t, {0: 1 / 2, 1: 1 / 2})
+    table.history = [0]
+    for t, s in steps[1:]:
+        table.multistep(t, s, 2)
+    return table.plan()
+
+
+def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
+    """Fourth-order weights: three Runge-Kutta steps of four evaluations, of which the first is
+    remembered, then linear multistep. shifted: see `s_pndm`. The weights assume equal steps.
+
+    Raises ValueError for fewer than 4 steps.
+    """
+    steps, table = pairs(grid), _Table(process, shifted)
+    need_steps(steps, 4, "F-PNDM")
+    for t, s in steps[:3]:
+        middle, i = (t + s) / 2, len(table.stages)
+        table.add(t, middle, t, {i: 1.0}, commit=False)
+        table.add(middle, middle, t, {i + 1: 1.0}, commit=False)
+        table.add(middle, s, t, {i + 2: 1.0}, commit=False)
+        table.add(s, s, t, {i: 1 / 6, i + 1: 1 / 3, i + 2: 1 / 3, i + 3: 1 / 6})
+        table.history.insert(0, i)
+    for t, s in steps[3:]:
+        table.multistep(t, s, 4)
+    return table.plan()
+
+
+def ipndm(process: Process, grid: Tensor, order: int = 4) -> Plan:
+    """F-PNDM's weights without its warm-up: the order (1 to 4) grows with the history (Zhang & Chen
+    2023, 2204.13902). The weights assume equal steps. Raises ValueError for another order or for
+    fewer steps than the order.
+    """
+    need_choice("order", order, range(1, 5))
+    steps, table = pairs(grid), _Table(process)
+    need_steps(steps, order, f"iPNDM of order {order}")
+    for t, s in steps:
+        table.multistep(t, s, order)
+    return table.plan()

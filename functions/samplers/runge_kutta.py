@@ -1,0 +1,91 @@
+"""Runge-Kutta in rho = sigma/alpha, where the probability flow reads d(x/alpha) = eps d rho.
+
+rhoRK: Zhang & Chen 2023 (2204.13902); Heun with churn: Karras et al. 2022 (2206.00364), alg. 2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process, VariancePreserving
+from functions.samplers.rows import checked, need_choice, need_scalar, pairs
+
+Name = Literal[
+    "euler", "midpoint", "heun", "kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3", "rk4"
+]
+# rows[i] are the weights that lead to node i + 1, the last row ends the step; nodes are row sums.
+Rows = tuple[tuple[float, ...], ...]
+TABLEAUX: dict[str, Rows] = {
+    "euler": ((1,),),
+    "midpoint": ((1 / 2,), (0, 1)),
+    "heun": ((1,), (1 / 2, 1 / 2)),
+    "kutta3": ((1 / 2,), (-1, 2), (1 / 6, 2 / 3, 1 / 6)),
+    "ralston3": ((1 / 2,), (0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
+    "heun3": ((1 / 3,), (0, 2 / 3), (1 / 4, 0, 3 / 4)),
+    "van_der_houwen3": ((8 / 15,), (1 / 4, 5 / 12), (1 / 4, 0, 3 / 4)),
+    "ssp3": ((1,), (1 / 4, 1 / 4), (1 / 6, 1 / 6, 2 / 3)),
+    "rk4": ((1 / 2,), (0, 1 / 2), (0, 0, 1), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+
+
+def rho_rk(process: Process, grid: Tensor, tableau: Name = "heun") -> Plan:
+    """As many evaluations a step as the tableau has nodes, but one in the step to the clean end,
+    where the network cannot be asked. Raises ValueError for an unknown tableau.
+    """
+    need_choice("tableau", tableau, get_args(Name))
+    scalar, stages = need_scalar(process, "rhoRK"), list[Stage]()
+    for t, s in pairs(grid):
+        _step(stages, scalar, t, s, TABLEAUX[tableau])
+    return checked(scalar, stages, "eps")
+
+
+def heun(
+    process: Process,
+    grid: Tensor,
+    churn: float = 0.0,
+    s_min: float = 0.0,
+    s_max: float = math.inf,
+    s_noise: float = 1.0,
+) -> Plan:
+    """EDM's second-order sampler, two evaluations a step and one in the step to the clean end.
+
+    churn: where s_min <= rho <= s_max, noise is first added up to rho (1 + min(churn/steps,
+    sqrt(2) - 1)), never beyond the process' last time; s_noise scales it. A churned step yields
+    twice: the noised state and its end. Raises ValueError for churn < 0 or s_noise <= 0.
+    """
+    if churn < 0 or s_noise <= 0:
+        raise ValueError(f"needs churn >= 0 and s_noise > 0, not {churn:g} and {s_noise:g}")
+    scalar, steps, stages = need_scalar(process, "Heun's method"), pairs(grid), list[Stage]()
+    gain = 1 + min(churn / len(steps), math.sqrt(2) - 1)
+    most = scalar.rho(torch.tensor(scalar.t_start, dtype=torch.float64))
+    for t, s in steps:
+        rho = scalar.rho(t)
+        raised = torch.minimum(gain * rho, most)
+        if s_min <= rho <= s_max and raised > rho:
+            up = scalar.time_of(raised)
+            C = s_noise * scalar.alpha(up) * torch.sqrt(raised**2 - rho**2)
+            A = scalar.psi(t, up)
+            stages.append(Stage(float(t), float(up), A, C=C.view(1, 1), evaluate=False))
+            t = up
+        _step(stages, scalar, t, s, TABLEAUX["heun"])
+    return checked(scalar, stages, "eps")
+
+
+def _step(
+    stages: list[Stage], process: VariancePreserving, t: Tensor, s: Tensor, rows: Rows
+) -> None:
+    """Append one Runge-Kutta step from t to s; DDIM's where s is the clean end."""
+    begin, end = process.rho(t), process.rho(s)
+    rows = rows if end > 0 else TABLEAUX["euler"]
+    first, h, here = len(stages), end - begin, t
+    for i, row in enumerate(rows):
+        last = i == len(rows) - 1
+        there = s if last or sum(row) == 1 else process.time_of(begin + sum(row) * h)
+        B = {first + j: (w * h * process.alpha(there)).view(1, 1) for j, w in enumerate(row) if w}
+        stages.append(Stage(float(here), float(there), process.psi(t, there), B, commit=last))
+        here = there
