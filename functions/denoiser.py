@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from functions.plan import accumulate
 from functions.process import Process, apply
 
 PREDICTS = ("eps", "x0", "v")
@@ -30,6 +32,7 @@ class Denoiser(nn.Module):
         self.process = process
         self.predicts = predicts
         self.clip = clip
+        self._kept: dict[float, _At] = {}
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The network's own answer at state x (B, ...) and time t, a number or (B,); dtype of x."""
@@ -51,15 +54,15 @@ class Denoiser(nn.Module):
         """The noise in x, shaped like x; where clip is set, the one that fits the clipped x0."""
         if self.clip is None:
             return self.raw_eps(x, t, label)
-        return self._rest(x, self.x0(x, t, label), *self._scales(t))
+        return self._at(t).noise(x, self.x0(x, t, label))
 
     def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The noise in x as the network tells it, never clipped: what losses compare."""
         answer = self(x, t, label)
         if self.predicts == "eps":
             return answer
-        mean, factor = self._scales(t)
-        return self._rest(x, self._clean(x, answer, mean, factor), mean, factor)
+        at = self._at(t)
+        return at.noise(x, self._clean(x, answer, at))
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The clean state (lifted data) expected behind x, shaped like x."""
@@ -70,21 +73,51 @@ class Denoiser(nn.Module):
 
     def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The clean state as the network tells it, never clipped."""
-        return self._clean(x, self(x, t, label), *self._scales(t))
+        return self._clean(x, self(x, t, label), self._at(t))
 
-    def _scales(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        time = torch.as_tensor(t, dtype=torch.float64)
-        return self.process.mean(time), self.process.factor(time)
+    def _at(self, t: Tensor | float) -> _At:
+        """The coefficients at t; those of single times are kept: a plan asks for the same ones."""
+        if isinstance(t, Tensor):
+            return _At(self.process, t.double())
+        if t not in self._kept:
+            self._kept[t] = _At(self.process, torch.tensor(t, dtype=torch.float64))
+        return self._kept[t]
 
-    def _clean(self, x: Tensor, answer: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    def _clean(self, x: Tensor, answer: Tensor, at: _At) -> Tensor:
         if self.predicts == "x0":
             return answer
         if self.predicts == "v":
-            return apply(mean, x) - apply(factor, answer)
-        return apply(torch.linalg.inv(mean), x - apply(factor, answer))
+            return accumulate(apply(at.mean, x), -at.factor, answer)
+        return at.clean(x, answer)
 
-    def _rest(self, x: Tensor, clean: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
-        return apply(torch.linalg.inv(factor), x - apply(mean, clean))
+
+class _At:
+    """A process' coefficients at a time, and what of x = mean x0 + factor eps follows from which;
+    two passes over memory where the coefficients are numbers.
+    """
+
+    def __init__(self, process: Process, t: Tensor) -> None:
+        self.mean, self.factor = process.mean(t), process.factor(t)
+
+    @cached_property
+    def _to_clean(self) -> tuple[Tensor, Tensor]:
+        inverse = torch.linalg.inv(self.mean)
+        return inverse, -inverse @ self.factor
+
+    @cached_property
+    def _to_noise(self) -> tuple[Tensor, Tensor]:
+        inverse = torch.linalg.inv(self.factor)
+        return inverse, -inverse @ self.mean
+
+    def clean(self, x: Tensor, eps: Tensor) -> Tensor:
+        """The clean state behind x under noise eps."""
+        of_x, of_eps = self._to_clean
+        return accumulate(apply(of_x, x), of_eps, eps)
+
+    def noise(self, x: Tensor, clean: Tensor) -> Tensor:
+        """The noise on a clean state in x."""
+        of_x, of_clean = self._to_noise
+        return accumulate(apply(of_x, x), of_clean, clean)
 
 
 class Scaled(Denoiser):
@@ -103,5 +136,4 @@ class Scaled(Denoiser):
 
     def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """The clean state that goes with the scaled noise."""
-        mean, factor = self._scales(t)
-        return apply(torch.linalg.inv(mean), x - apply(factor, self.raw_eps(x, t, label)))
+        return self._at(t).clean(x, self.raw_eps(x, t, label))
