@@ -86,17 +86,11 @@ def verdicts(sections: list[dict]) -> list[str]:
     """Each target with the ratio that was measured for it."""
     lines = []
     for title, what, limit in TARGETS:
-        for section in sections:
-            for row in section["rows"]:
-                if (
-                    section["title"].startswith(title)
-                    and _meant(row["what"], what)
-                    and "ratio" in row
-                ):
-                    seen = row["ratio"]["median"]
-                    met = "met" if seen <= limit else "MISSED"
-                    line = f"{title}, {what} / {row['against']}: {seen:.3f}, at most {limit}: {met}"
-                    lines.append(line)
+        rows = [row for s in sections if s["title"].startswith(title) for row in s["rows"]]
+        for row in (row for row in rows if _meant(row["what"], what) and "ratio" in row):
+            seen = row["ratio"]["median"]
+            line = f"{title}, {row['what']} / {row['against']}: {seen:.3f}, at most {limit}: "
+            lines.append(line + ("met" if seen <= limit else "MISSED"))
     return lines
 
 

@@ -12,7 +12,7 @@ from functions.process import Process, VariancePreserving
 
 
 def uniform(process: Process, steps: int) -> Tensor:
-    """`steps` times evenly spaced: floor(i T / steps) on a discrete process, linear otherwise.
+    """Evenly spaced: floor(i T / steps) on a discrete process, linear on a continuous one.
 
     Equal to the DDIM repository's `uniform` whenever steps divides T.
     """
@@ -23,8 +23,9 @@ def uniform(process: Process, steps: int) -> Tensor:
 
 
 def ddim_uniform(process: Process, steps: int) -> Tensor:
-    """The DDIM repository's `uniform`, range(0, T, T // steps): more than `steps` times where steps
-    does not divide T (30 gives 31, 300 gives 334).
+    """The DDIM repository's `uniform`, range(0, T, T // steps).
+
+    More than `steps` times where steps does not divide T: 30 gives 31, 300 gives 334.
     """
     _discrete("ddim_uniform", process)
     _check(process, steps)
@@ -33,8 +34,9 @@ def ddim_uniform(process: Process, steps: int) -> Tensor:
 
 
 def quad(process: Process, steps: int) -> Tensor:
-    """The DDIM repository's `quad`, int(linspace(0, sqrt(0.8 T), steps)^2), distinct times only
-    (100 asked gives 96); on a continuous process, linear in sqrt(t).
+    """The DDIM repository's `quad`, the distinct times of int(linspace(0, sqrt(0.8 T), steps)^2).
+
+    100 asked gives 96. On a continuous process it is linear in sqrt(t).
     """
     if process.steps is None:
         return _continuous(process, steps, power=2)
@@ -44,8 +46,9 @@ def quad(process: Process, steps: int) -> Tensor:
 
 
 def trailing(process: Process, steps: int) -> Tensor:
-    """Every (T/steps)-th time counted from the last one, round(T - i T/steps) - 1: begins at pure
-    noise (Lin et al. 2024, 2305.08891, table 2); linear on a continuous process.
+    """Evenly spaced and counted from the last time: begins at pure noise (Lin et al. 2305.08891).
+
+    round(T - i T/steps) - 1, their table 2; linear on a continuous process.
     """
     if process.steps is None:
         return _continuous(process, steps, power=1)
@@ -55,8 +58,9 @@ def trailing(process: Process, steps: int) -> Tensor:
 
 
 def power(process: Process, steps: int, order: float = 2.0) -> Tensor:
-    """Linear in t^(1/order), t counted from the clean end of a discrete process; fractional times
-    (Zhang & Chen 2023, 2204.13902). Raises ValueError for order <= 0.
+    """Linear in t^(1/order), t counted from the clean end (Zhang & Chen 2023, 2204.13902).
+
+    A discrete process gets fractional times. Raises ValueError for order <= 0.
     """
     _positive("order", order)
     if process.steps is None:
@@ -67,17 +71,17 @@ def power(process: Process, steps: int, order: float = 2.0) -> Tensor:
 
 
 def karras(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """Linear in (sigma/alpha)^(1/rho) (Karras et al. 2022, 2206.00364, eq. 5); fractional times.
+    """Linear in (sigma/alpha)^(1/rho), as EDM (Karras et al. 2022, 2206.00364, equation 5).
 
-    A discrete process gets `steps` times from its last to its first, then the clean end. Raises
-    ValueError for rho <= 0 and for a process without sigma and alpha.
+    A discrete process gets `steps` fractional times from its last to its first, then the clean end.
+    Raises ValueError for rho <= 0 and for a process without sigma and alpha.
     """
     _positive("rho", rho)
     return _by_noise(process, steps, lambda noise: noise ** (1 / rho), lambda u: u**rho)
 
 
 def logsnr(process: Process, steps: int) -> Tensor:
-    """Linear in log(alpha/sigma), as the DPM-Solver papers recommend; ends as `karras` does."""
+    """Linear in log(alpha/sigma), as DPM-Solver (2206.00927); ends as `karras` does."""
     return _by_noise(process, steps, torch.log, torch.exp)
 
 

@@ -14,16 +14,18 @@ Scale = Callable[[Tensor], Tensor]
 
 
 def skip(process: Process, k: int = 9, tau: float = 0.99, noise: SkipNoise = "fresh") -> Scale:
-    """What L_skip with distance k and balance tau would have trained in, for any network:
-    `loss.skip_scale`, "training-free S^2-DM" (2401.01520). Raises ValueError as that does.
+    """What L_skip of distance k would have trained in, for any network: training-free S^2-DM.
+
+    The factor is `loss.skip_scale` (2401.01520); it raises ValueError as that does.
     """
     skip_scale(process, torch.zeros(1), k, tau, noise)  # refuses bad options now, not while drawing
     return lambda t: skip_scale(process, t, k, tau, noise)
 
 
 def linear(process: Process, k: float = 0.0, b: float = 1.0) -> Scale:
-    """Epsilon scaling (Ning et al. 2024, 2308.15321, section 5): the noise divided by k t + b, t
-    the time as the network is told it. Raises ValueError where k t + b is not positive somewhere.
+    """Epsilon scaling: the noise divided by k t + b (Ning et al. 2024, 2308.15321, section 5).
+
+    t is the time as the network is told it. Raises ValueError where k t + b is not positive.
     """
     ends = torch.tensor([process.t_end, process.t_start], dtype=torch.float64)
     if not bool((k * process.network_time(ends) + b > 0).all()):
