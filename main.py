@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from configs import cli
 from configs.problems import ConfigError
@@ -45,16 +45,34 @@ def _run(command: cli.Command) -> None:
     _start_log(command.options.verbose)
     from configs import locate
 
+    if command.verb == "list_samplers":
+        from runners import listing
+
+        return _print(listing.list_samplers())
+    if command.verb == "report":
+        from runners import overview
+
+        return overview.rewrite(command.options, command.overrides) if _rank() == 0 else None
     config = locate.config_of(command)
+    if command.verb == "print_plan":
+        from runners import listing
+
+        return _print(listing.print_plan(config))
     if command.verb in ("describe", "check_data"):
         from runners import describe
 
-        getattr(describe, command.verb)(config, command.options)
-        return
+        return getattr(describe, command.verb)(config, command.options)
     from runners.diffusion import Diffusion
 
     with Diffusion(config, command.options) as diffusion:
         getattr(diffusion, command.verb)()
+    return None
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        if _rank() == 0:
+            print(line)
 
 
 def _start_log(level: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from configs import specs
 from configs.problems import Problem, nearest, show
 from configs.sections import PROCESS_KEYS
 from configs.source import Values
@@ -15,27 +17,22 @@ if TYPE_CHECKING:
 GROUPS = 32  # channels of the DDPM network are normalised in this many groups
 
 
-def check(config: Config, given: Values) -> list[Problem]:
-    """Every contradiction in a Config; `given` tells which keys were written by a person."""
-    problems = _names(config) + _data(config) + _network(config)
-    problems += _diffusion(config, given) + _loss(config) + _training(config) + _sampling(config)
+def check(config: Config, given: Values, typed: Collection[str]) -> list[Problem]:
+    """Every contradiction in a Config; `given` tells which keys were written by a person, `typed`
+    which of them on the command line.
+    """
+    problems = _times(config) + _data(config) + _network(config)
+    problems += _diffusion(config, given) + _loss(config) + _training(config)
+    problems += _sampler(config, typed) + _sampling(config)
     return problems or _build(config)
 
 
-def _names(config: Config) -> list[Problem]:
-    """Names of registries that are not sections of their own."""
-    from functions.grids import GRIDS
+def _times(config: Config) -> list[Problem]:
     from functions.times import TIMES
 
-    pairs: list[tuple[str, str, Collection[str]]] = [
-        ("sampling.skip_type", config.sampling.skip_type, GRIDS),
-        ("training.times", config.training.times, TIMES),
-    ]
-    return [
-        Problem(key, f"{name} is unknown; it should be {_or(known)}{nearest(name, known)}")
-        for key, name, known in pairs
-        if name not in known
-    ]
+    name = config.training.times
+    text = f"{name} is unknown; it should be {specs.either(TIMES)}{nearest(name, TIMES)}"
+    return [] if name in TIMES else [Problem("training.times", text)]
 
 
 def _data(config: Config) -> list[Problem]:
@@ -123,22 +120,48 @@ def _training(config: Config) -> list[Problem]:
     return []
 
 
+def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
+    """Specs that mean nothing, and keys that mean nothing to the chosen sampler."""
+    sampling = config.sampling
+    problems = [
+        *_spec("sampling.skip_type", specs.grid, sampling.skip_type),
+        *_spec("sampling.eps_scale", specs.eps_scale, sampling.eps_scale),
+        *(found := _spec("sampling.sample_type", specs.sampler, sampling.sample_type)),
+    ]
+    if found:
+        return problems
+    kind, spec = sampling.sample_type, specs.sampler(sampling.sample_type)
+    for key, value in sampling.said.items():
+        if key not in spec.known or key in spec.given:
+            text = f"{specs.show(value)} has no effect with sample_type {kind}; it should be "
+            problems.append(Problem(f"sampling.{key}", text + ("0" if key == "eta" else "null")))
+        else:
+            check = partial(spec.with_option, key)
+            problems += _spec(f"sampling.{key}", check, specs.show(value))
+    if specs.is_adaptive(spec.name):
+        text = f"has no effect with {kind}, which chooses its own steps; it should be left out"
+        keys = [key for key in ("timesteps", "nfe") if f"sampling.{key}" in typed]
+        problems += [Problem(f"sampling.{key}", text) for key in keys]
+    return problems
+
+
+def _spec(key: str, parse: Callable[[str], object], text: str) -> list[Problem]:
+    try:
+        parse(text)
+    except specs.SpecError as err:
+        return [Problem(key, str(err))]
+    return []
+
+
 def _sampling(config: Config) -> list[Problem]:
     sampling, problems = config.sampling, []
-    kind, diffusion = sampling.sample_type, config.diffusion
-    steps = diffusion.num_diffusion_timesteps
-    if diffusion.process == "vp" and (sampling.timesteps or 0) > steps:
+    steps = config.diffusion.num_diffusion_timesteps
+    if config.diffusion.process == "vp" and (sampling.timesteps or 0) > steps:
         text = f"{sampling.timesteps} is more than the {steps} steps of the diffusion"
         problems.append(Problem("sampling.timesteps", text))
-    if diffusion.process != "vp" and sampling.skip_type == "ddim_uniform":
-        text = "ddim_uniform needs discrete times; it should be uniform or quad here"
-        problems.append(Problem("sampling.skip_type", text))
-    if sampling.eta and kind in ("ddpm", "ddpm_noisy"):
-        text = f"{sampling.eta:g} has no effect with sample_type {kind}; it should be 0"
-        problems.append(Problem("sampling.eta", text))
-    if sampling.variance and kind != "ddpm":
-        text = f"{sampling.variance} has no effect with sample_type {kind}; it should be null"
-        problems.append(Problem("sampling.variance", text))
+    if sampling.nfe and sampling.timesteps:
+        text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
+        problems.append(Problem("sampling.nfe", text))
     rates = config.model.ema_rates
     if isinstance(sampling.ema, float) and sampling.ema not in rates:
         kept = ", ".join(f"{rate:g}" for rate in rates) or "nothing (model.ema is false)"
@@ -160,12 +183,12 @@ def _build(config: Config) -> list[Problem]:
     except (ValueError, TypeError) as err:
         return [Problem("model", str(err))]
     try:
-        PROCESSES[config.diffusion.process](**config.diffusion.options)
+        process = PROCESSES[config.diffusion.process](**config.diffusion.options)
     except ValueError as err:
         return [Problem("diffusion", str(err))]
+    grid = specs.grid(config.sampling.skip_type)
+    try:
+        grid.build(process, config.sampling.timesteps or process.steps or 1000, **grid.options)
+    except ValueError as err:
+        return [Problem("sampling.skip_type", str(err))]
     return []
-
-
-def _or(names: Iterable[str]) -> str:
-    *first, last = sorted(names)
-    return f"{', '.join(first)} or {last}" if first else last

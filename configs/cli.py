@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from configs import sweeping
 from configs.flags import LEVELS, UsageError, parser
 from configs.options import Options
 from configs.problems import known_keys
 
-VERBS = ("sample", "test", "check_data", "dry_run")
+VERBS = ("sample", "sweep", "report", "test", "check_data")
+LOOKS = {"dry_run": "describe", "print_plan": "print_plan", "list_samplers": "list_samplers"}
 __all__ = ["Command", "Options", "UsageError", "parse"]
 
 DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
@@ -31,7 +33,7 @@ NOT_HERE = {
 
 @dataclass(frozen=True)
 class Command:
-    """verb: train, sample, test, check_data or describe; config: None where the run has its own."""
+    """verb: train, or one of VERBS or LOOKS; config: None where the run has its own."""
 
     verb: str
     config: str | None
@@ -46,20 +48,23 @@ def parse(argv: Sequence[str]) -> Command:
         flags_only = [word for word in unknown if word.startswith("-")]  # the rest are their values
         raise UsageError("; ".join(_unknown(word) for word in flags_only or unknown))
     _check(flags)
+    fields = {
+        name: getattr(flags, name)
+        for name in (
+            *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
+            *("no_images", "use_pretrained", "device", "verbose"),
+        )
+    }
+    lists, overrides = sweeping.read(flags)
+    for name in (*lists.get("docs", ()), *lists.get("names", ())):
+        _check_folder("docs" if name in lists["docs"] else "name", name)
     options = Options(
-        exp=Path(flags.exp),
-        **{
-            name: getattr(flags, name)
-            for name in (
-                *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
-                *("no_images", "use_pretrained", "device", "verbose"),
-            )
-        },
-        command=shlex.join(["main.py", *argv]),
+        **{**fields, **lists}, exp=Path(flags.exp), command=shlex.join(["main.py", *argv])
     )
     verb = next((verb for verb in VERBS if getattr(flags, verb)), "train")
-    verb = "describe" if flags.dry_run else verb
-    return Command(verb, flags.config, tuple(flags.overrides), options)
+    verb = next((do for look, do in LOOKS.items() if getattr(flags, look)), verb)
+    _check_presence(verb, flags.config, options)
+    return Command(verb, flags.config, tuple(overrides), options)
 
 
 def _fold_dotted(argv: Sequence[str]) -> list[str]:
@@ -97,7 +102,7 @@ def _unknown(word: str) -> str:
 
 def _check(flags: argparse.Namespace) -> None:
     """What contradicts itself, or lacks something, before any file is looked at."""
-    verbs = [f"--{verb}" for verb in ("sample", "test", "check_data") if getattr(flags, verb)]
+    verbs = [f"--{verb}" for verb in VERBS if getattr(flags, verb)]
     if len(verbs) > 1:
         raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
     verb = verbs[0] if verbs else "training"
@@ -116,7 +121,7 @@ def _check(flags: argparse.Namespace) -> None:
             "--resume_training and --overwrite exclude each other",
         ),
         (
-            flags.overwrite and verb in ("--test", "--check_data"),
+            flags.overwrite and verb in ("--test", "--check_data", "--report"),
             f"--overwrite does not go with {verb}",
         ),
         (
@@ -136,7 +141,6 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError(text)
     for flag in ("doc", "image_folder"):
         _check_folder(flag, getattr(flags, flag))
-    _check_presence(flags)
 
 
 def _check_folder(flag: str, name: str | None) -> None:
@@ -151,10 +155,14 @@ def _check_folder(flag: str, name: str | None) -> None:
         )
 
 
-def _check_presence(flags: argparse.Namespace) -> None:
-    inspects = flags.dry_run or flags.check_data
-    if flags.doc is None and flags.use_pretrained is None and not inspects:
+def _check_presence(verb: str, config: str | None, options: Options) -> None:
+    if verb in ("list_samplers", "check_data", "describe", "print_plan"):
+        return  # the last three say themselves what they lack
+    if verb == "report":
+        if not options.names:
+            raise UsageError("--report needs --name, the sweep's, or --doc")
+        return
+    if options.doc is None and options.use_pretrained is None:
         raise UsageError("--doc is missing: the name of the run, as in --doc my_model")
-    has_own = flags.doc is not None or flags.use_pretrained
-    if flags.config is None and not has_own:
+    if config is None and options.doc is None and not options.use_pretrained:
         raise UsageError("--config is missing: a YAML file, as in --config cifar10.yml")

@@ -57,14 +57,16 @@ def _complete(
     return problems
 
 
-def signature_options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The keywords a config may give to `factory`."""
+def signature_options(
+    factory: Callable[..., Any], given: tuple[str, ...] = LOSS_ARGUMENTS
+) -> dict[str, inspect.Parameter]:
+    """The keywords a config may give to `factory`: all but those the program gives itself."""
     parameters = inspect.signature(factory, eval_str=True).parameters
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
         key: parameter
         for key, parameter in parameters.items()
-        if key not in LOSS_ARGUMENTS and parameter.kind not in variadic
+        if key not in given and parameter.kind not in variadic
     }
 
 
@@ -88,19 +90,19 @@ def _option(path: str, given: Values, key: str, parameter: inspect.Parameter) ->
     """Check one option in place, or take the default."""
     if key not in given:
         if parameter.default is inspect.Parameter.empty:
-            return [Problem(path, f"is missing; it should be {_wanted(parameter.annotation)}")]
+            return [Problem(path, f"is missing; it should be {wanted(parameter.annotation)}")]
         given[key] = parameter.default
         return []
     try:
         value = TypeAdapter(parameter.annotation).validate_json(json.dumps(given[key]), strict=True)
     except ValidationError:
-        should = _wanted(parameter.annotation)
+        should = wanted(parameter.annotation)
         return [Problem(path, f"{show(given[key])} is not valid; it should be {should}")]
     given[key] = list(value) if isinstance(value, tuple) else value
     return []
 
 
-def _wanted(annotation: Any) -> str:
+def wanted(annotation: Any) -> str:
     """A type in words."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if annotation in words:

@@ -8,13 +8,15 @@ from typing import Any, NoReturn
 
 VERSION = "0.1.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
-TEXT = ("NAME", "FILE", "TEXT", "SET")  # what these name is text, whatever it looks like
+TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\
 examples:
   python main.py --config digits.yml --doc digits --ni
   python main.py --config cifar10_s2dm.yml --doc s2dm --training.batch_size 64 --loss.skip 49 --ni
   python main.py --config cifar10.yml --doc ddpm --resume_training --ni
   python main.py --doc s2dm --sample --fid --timesteps 50 --eta 0 --ni
+  python main.py --doc s2dm --sample --fid --sample_type deis:3 --nfe 20 --ni
+  python main.py --doc s2dm --sweep --samplers generalized,f_pndm,deis:3 --timesteps 10,20,50 --ni
   torchrun --nproc_per_node=8 main.py --config cifar10.yml --doc ddpm --ni
 
 exit codes: 0 done, 1 failed, 2 usage, 75 stopped by SIGTERM or SIGUSR1 after saving, 130 Ctrl-C
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every flag; its errors are UsageErrors."""
     made = _Parser(
         prog="main.py",
-        usage="main.py --config FILE --doc NAME [--sample | --test | --check_data] [flags]",
+        usage="main.py --config FILE --doc NAME [--sample | --sweep | --test | ...] [flags]",
         description="Train diffusion models with S^2-DM's skip-step loss, sample and measure them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _add_everywhere(everywhere)
     _add_train(made.add_argument_group("train (the default)"))
     _add_sample(made.add_argument_group("sample", "needs --fid or --images"))
+    _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))
     return made
@@ -129,13 +132,30 @@ def _add_sample(group: Group) -> None:
         help="EXP/image_samples/DIR [images]",
     )
     _key(group, "--n_samples", "sampling.n_samples", "N", "how many images")
-    kinds = "generalized (or ddim), ddpm_noisy, ddpm"
-    _key(group, "--sample_type", "sampling.sample_type", "NAME", kinds)
-    _key(
-        group, "--skip_type", "sampling.skip_type", "NAME", "the grid of times: uniform, quad, ..."
-    )
-    _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
+    _key(group, "--sample_type", "sampling.sample_type", "SPEC", "the sampler, such as deis:3:rho")
+    _key(group, "--order", "sampling.order", "Q", "of the sampler")
+    _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
+    _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
+    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the grid of times, such as karras:7")
+    _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
+    _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
+    scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
+    _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
+
+
+def _add_sweep(group: Group) -> None:
+    _switch(group, "--sweep", "measure every combination; go on with the same command")
+    texts = {
+        "--samplers": "such as generalized,f_pndm,deis:3@quad (SAMPLER@GRID)",
+        "--docs": "more runs beside --doc, separated by commas",
+        "--seeds": "of the noise, as in 0,1,2 [the config's seed]",
+        "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
+        "--name": "EXP/sweeps/NAME [--doc]; several with --report: side by side",
+    }
+    for flag, text in texts.items():
+        group.add_argument(flag, metavar=flag[2:].upper(), help=text)
+    _switch(group, "--report", "write the report of a sweep again")
 
 
 def _add_measure(group: Group) -> None:
@@ -147,5 +167,7 @@ def _add_measure(group: Group) -> None:
 
 
 def _add_inspect(group: Group) -> None:
+    _switch(group, "--list_samplers", "print samplers, grids and eps scales; stop")
+    _switch(group, "--print_plan", "print the table of coefficients of what would be sampled; stop")
     _switch(group, "--dry_run", "print config, parameters, FLOPs, memory and data counts; stop")
     _switch(group, "--check_data", "read every image once; count them and name bad files")

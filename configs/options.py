@@ -12,6 +12,8 @@ class Options:
 
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
     image_folder: below EXP/image_samples. images, fid: the modes of --sample.
+    samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
+    cells; names: the sweeps below EXP/sweeps that are filled or reported.
     use_pretrained: whence foreign weights come, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
@@ -26,6 +28,12 @@ class Options:
     images: bool = False
     fid: bool = False
     no_images: bool = False
+    samplers: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    docs: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    shard: tuple[int, int] = (0, 1)
+    names: tuple[str, ...] = ()
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"
@@ -52,6 +60,11 @@ class Options:
     def samples(self) -> Path:
         """EXP/image_samples/FOLDER."""
         return self.exp / "image_samples" / self.image_folder
+
+    @property
+    def sweeps(self) -> tuple[Path, ...]:
+        """EXP/sweeps/NAME of every name."""
+        return tuple(self.exp / "sweeps" / name for name in self.names)
 
     @property
     def datasets(self) -> Path:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
-from configs import checks
+from configs import checks, specs
 from configs.problems import ConfigError, Problem, from_pydantic, nearest, show
 from configs.sections import (
     FIXED_SHAPES,
@@ -37,13 +37,14 @@ Override = tuple[str, str] | tuple[str, str, str]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="a whole number, at least 0")]
 
 
-@dataclass(frozen=True)
-class Sampler:
-    """How samples are drawn: SAMPLERS[name](process, grid, **options), x0 x0 clipped or not."""
+EXCLUSIVE = {"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.nfe"}
 
-    name: str
-    options: dict[str, float | str]
-    clip: bool
+
+@dataclass(frozen=True)
+class Sampler(specs.Spec):
+    """How samples are drawn: build(process, grid, **options), the predicted x0 clipped or not."""
+
+    clip: bool = False
 
 
 class Config(Section):
@@ -61,19 +62,20 @@ class Config(Section):
     comment: str = Field(default="", description="text")
 
     def sampler(self) -> Sampler:
-        """The DDIM repository's `--sample_type` names in terms of the samplers here.
+        """What `sample_type` means together with the keys beside it.
 
-        generalized and ddim: DDIM(eta), unclipped. ddpm_noisy: the larger variance, x0 clipped.
-        ddpm: the variance of `sampling.variance`, else of `model.var_type`, x0 clipped.
+        generalized and ddim: DDIM(eta). ddpm_noisy: the larger variance. ddpm: the variance of
+        `sampling.variance`, else of `model.var_type`. Both ddpm clip x0 unless told otherwise.
         """
-        kind, clip = self.sampling.sample_type, self.sampling.clip
-        if kind in ("generalized", "ddim"):
-            return Sampler("ddim", {"eta": self.sampling.eta}, bool(clip))
-        variance = {"fixedlarge": "large", "fixedsmall": "small"}[self.model.var_type]
-        if kind == "ddpm_noisy":
-            variance = "large"
-        options: dict[str, float | str] = {"variance": self.sampling.variance or variance}
-        return Sampler("ddpm", options, clip is not False)
+        spec, clip = specs.sampler(self.sampling.sample_type), self.sampling.clip
+        said = self.sampling.said
+        if spec.name == "ddpm":
+            said.setdefault("variance", self.model.var_type.removeprefix("fixed"))
+        for key, value in said.items():
+            if key in spec.known and key not in spec.given:
+                spec = spec.with_option(key, specs.show(value))
+        clip = spec.name == "ddpm" if clip is None else clip
+        return Sampler(spec.build, spec.name, spec.given, clip)
 
 
 def load(path_or_name: str | Path, overrides: Iterable[Override] = ()) -> Config:
@@ -130,7 +132,9 @@ def find(path_or_name: str | Path) -> Path:
 
 
 def _resolve(source: Source, overrides: Iterable[Override]) -> Config:
-    lines = _override(source, overrides)
+    overrides = list(overrides)
+    typed = {key for key, *_ in overrides}
+    lines = _override(source, overrides, typed)
     values = _whole_numbers(source.values, [])
     problems = _spell(values)
     _fill_data(values)
@@ -145,20 +149,22 @@ def _resolve(source: Source, overrides: Iterable[Override]) -> Config:
         known = {problem.key for problem in problems}
         problems += [p for p in from_pydantic(err, Config) if p.key not in known]
     if config is not None and not problems:
-        problems = checks.check(config, values)
+        problems = checks.check(config, values, typed)
     lines += [problem.line(source) for problem in problems]
     if lines or config is None:
         raise ConfigError(*lines)
     return config
 
 
-def _override(source: Source, overrides: Iterable[Override]) -> list[str]:
+def _override(source: Source, overrides: Sequence[Override], typed: set[str]) -> list[str]:
     """Lay the overrides over the file; what cannot be laid is returned as lines."""
     lines = []
     for key, text, *flag in overrides:
         name = flag[0] if flag else f"--{key}"
         try:
             source.put(key, parse(text, name), name)
+            if EXCLUSIVE.get(key, key) not in typed:  # a file's steps give way to a typed nfe
+                source.put(EXCLUSIVE[key], None, name)
         except SourceError as err:
             lines.append(str(err))
     return lines

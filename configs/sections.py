@@ -25,6 +25,8 @@ MaybePath = Annotated[str | None, Field(min_length=1, description="a path, or nu
 # Options of networks and losses: any plain value; lists become tuples, so that nothing can change.
 Scalar = bool | int | float | str | None
 Plain = Scalar | tuple[Scalar, ...]
+SPEC = "the name of {}, with options where wanted, as in {}"
+SAMPLER_KEYS = ("eta", "order", "variable", "variance")  # options of samplers, said in other words
 
 FIXED_SHAPES = {  # image size and channels of data sets that have only one
     "DIGITS": (8, 1),
@@ -186,16 +188,20 @@ class Sampling(Section):
 
     batch_size: Count = 64
     n_samples: Count = 50_000
-    sample_type: Literal["generalized", "ddim", "ddpm_noisy", "ddpm"] = Field(
-        default="generalized", description="generalized, ddim, ddpm_noisy or ddpm"
-    )
-    skip_type: str = Field(default="uniform", description="the name of a grid of sampling times")
+    sample_type: str = Field(default="generalized", description=SPEC.format("a sampler", "deis:3"))
+    skip_type: str = Field(default="uniform", description=SPEC.format("a grid", "karras:7"))
     timesteps: MaybeCount = None  # null: every time of the process
+    nfe: MaybeCount = None  # in place of timesteps: at most so many evaluations of the network
     eta: PositiveOrZero = 0.0
+    order: CountOrZero | None = Field(
+        default=None, description="a whole number, at least 0, or null"
+    )
+    variable: str | None = Field(default=None, description="t, rho, lambda or null")
+    eps_scale: str = Field(default="none", description="none, or such as skip:9:0.99")
     clip: bool | None = Field(
         default=None, description="true, false or null (null: as sample_type has it)"
     )
-    variance: Literal["large", "small"] | None = Field(
+    variance: Literal["large", "small", "learned"] | None = Field(
         default=None, description="large, small or null (null: as model.var_type has it)"
     )
     ema: Literal["none"] | Rate | None = Field(
@@ -209,6 +215,13 @@ class Sampling(Section):
         default=True, description="true: only finished images are kept, intermediate states are not"
     )
     ckpt_id: MaybeCount = None  # the training step of the checkpoint; null: the newest
+
+    @property
+    def said(self) -> dict[str, float | str]:
+        """Those options of the sampler that are keys of their own and are set."""
+        found = {key: getattr(self, key) for key in SAMPLER_KEYS}
+        unset = {**dict.fromkeys(found), "eta": 0.0}
+        return {key: value for key, value in found.items() if value != unset[key]}
 
 
 class Optim(Section):

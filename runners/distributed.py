@@ -30,6 +30,11 @@ class Ranks:
         """Whether this process is the one that writes files and speaks."""
         return self.rank == 0
 
+    @property
+    def device_name(self) -> str:
+        """What the device calls itself."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
     def sum(self, values: Tensor) -> Tensor:
         """The elementwise sum over all processes; the tensor itself where there is only one."""
         if self.world > 1:

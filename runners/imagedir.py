@@ -94,8 +94,8 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
             held = json.loads(marker.read_text(encoding="utf-8"))
         except ValueError as err:
             raise OSError(f"{marker}: not readable as JSON ({err})") from err
-        keys = sorted(held.keys() | identity.keys())
-        keys.remove("weights")  # a path, absolute or relative: their hash says which they are
+        # weights is a path, and their hash says which they are; sampler says what sample_type is
+        keys = sorted((held.keys() | identity.keys()) - {"weights", "sample_type"})
         differing = [k for k in keys if held.get(k) != identity.get(k)]
         if differing:
             pairs = "; ".join(f"{k} {held.get(k)}, now {identity.get(k)}" for k in differing)

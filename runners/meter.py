@@ -14,6 +14,8 @@ from functions import metrics
 from runners import evaluate
 from runners.distributed import Ranks
 
+NEIGHBOURS = 8  # images of which the nearest training image is looked for
+
 
 class Meter:
     """Collects features of sampled batches and turns them into figures against real images."""
@@ -25,6 +27,7 @@ class Meter:
             dataset, self.extractor, cache, config.evaluation.batch_size, ranks
         )
         self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self.first = torch.empty(0)  # features of the first images of the last figures
 
     def add(self, indices: Any, images: Tensor) -> None:
         """Features of uint8 images (n, C, H, W) with their image indices."""
@@ -34,7 +37,10 @@ class Meter:
         self.parts.append((torch.tensor(list(indices)), features, logits))
 
     def figures(self) -> dict[str, Any]:
-        """Figures of all processes' samples in the order of their indices; {} but on the first."""
+        """Figures of all processes' samples in the order of their indices; {} but on the first.
+
+        What was collected is then forgotten.
+        """
         empty = torch.empty(0, self.extractor.dim)
         indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
         features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
@@ -44,9 +50,11 @@ class Meter:
         logits = (
             self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
         )
+        self.parts = []
         if not self.ranks.first:
             return {}
         order = indices.argsort()
+        self.first = features[order[:NEIGHBOURS]]
         return evaluate.measure(
             features[order],
             None if logits is None else logits[order],
@@ -55,6 +63,17 @@ class Meter:
             self.config,
             self.ranks.device,
         )
+
+    def neighbours(self) -> list[tuple[int, float]]:
+        """(index, feature distance) of the training image nearest to each of the first images."""
+        distance, index = torch.cdist(self.first, self.reference.features).min(1)
+        return list(zip(index.tolist(), distance.tolist(), strict=True))
+
+    def labels(self) -> dict[str, str]:
+        """What the main figures are called: distance, kid, precision, recall."""
+        names = {"distance": "FID", "kid": "KID", "precision": "precision", "recall": "recall"}
+        count = self.config.sampling.n_samples
+        return {key: metrics.label(name, self.extractor, count) for key, name in names.items()}
 
     def described(self) -> dict[str, Any]:
         """What the figures are measured against and with."""

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,11 +18,10 @@ from tqdm import tqdm
 
 from configs.schema import Config
 from datasets.transforms import to_uint8
+from functions import adaptive
+from functions.adaptive import Adaptive
 from functions.denoiser import Denoiser
-from functions.grids import GRIDS
 from functions.plan import Plan, solve
-from functions.process import Process
-from functions.samplers import SAMPLERS
 from runners import imagedir
 from runners.distributed import Ranks
 from runners.signals import STOPPED, StopRequest
@@ -46,21 +45,26 @@ class Noise:
         return torch.stack(rows).to(x)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Drawer:
     """Everything that decides what image i looks like. shape: (C, H, W) of an image.
 
     On a CPU the same image in batches of different sizes is rounded differently, because other
     kernels are chosen. So there images are always drawn in the same blocks of `block` consecutive
     indices, whatever was asked for.
+
+    It counts as it draws: images, the rows it asked the network about, seconds.
     """
 
     denoiser: Denoiser
-    plan: Plan
+    plan: Plan | Adaptive
     shape: tuple[int, int, int]
     seed: int
     device: torch.device
     precision: str = "fp32"
+    images: int = field(default=0, init=False)
+    rows: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
 
     @property
     def block(self) -> int:
@@ -73,45 +77,43 @@ class Drawer:
         size = self.block
         if self.device.type != "cpu":
             return self._together(indices)
-        drawn = {b: self._together(range(b * size, (b + 1) * size)) for b in _blocks(indices, size)}
-        return torch.stack([drawn[i // size][i % size] for i in indices])
+        parts = {b: self._together(range(b * size, (b + 1) * size)) for b in _blocks(indices, size)}
+        return torch.stack([parts[i // size][i % size] for i in indices])
+
+    def counted(self, ranks: Ranks) -> tuple[float, float, float]:
+        """Over all processes: evaluations an image, seconds an image (all together), seconds of the
+        slowest. Zeros where nothing was drawn.
+        """
+        own = torch.zeros(ranks.world, 3, dtype=torch.float64)
+        own[ranks.rank] = torch.tensor([self.images, self.rows, self.seconds], dtype=torch.float64)
+        images, rows, seconds = ranks.sum(own).cpu().unbind(1)
+        count, slowest = max(float(images.sum()), 1.0), float(seconds.max())
+        return float(rows.sum()) / count, slowest / count, slowest
 
     @torch.no_grad()
     def _together(self, indices: Sequence[int]) -> Tensor:
+        began = time.perf_counter()
         noise = Noise(self.seed, indices)
         process = self.denoiser.process
         x = process.prior((len(indices), *self.shape), noise).to(self.device)
-        for state in solve(self.plan, self._predict, x, noise):
+        for state in self._states(x, noise):
             x = state
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.images += len(indices)
+        self.seconds += time.perf_counter() - began
         return process.drop(x)
 
-    def _predict(self, x: Tensor, t: float) -> Tensor:
+    def _states(self, x: Tensor, noise: Noise) -> Iterator[Tensor]:
+        if isinstance(self.plan, Plan):
+            return solve(self.plan, self._predict, x, noise)
+        return adaptive.solve(self.plan, self._predict, x)
+
+    def _predict(self, x: Tensor, t: Tensor | float) -> Tensor:
+        self.rows += len(x)
         ask = self.denoiser.eps if self.plan.basis == "eps" else self.denoiser.x0
         with autocast(self.precision, self.device):
             return ask(x, t).to(x.dtype)
-
-
-def steps_of(config: Config, process: Process) -> int:
-    """Sampling steps: what the config says, or every time of the process."""
-    return config.sampling.timesteps or process.steps or 1000
-
-
-def plan_for(config: Config, process: Process) -> Plan:
-    """The config's sampler on its grid; says so where the grid has other than the asked steps."""
-    wanted, grid_name = steps_of(config, process), config.sampling.skip_type
-    grid = GRIDS[grid_name](process, wanted)
-    if float(process.mean(grid[0]).abs().max()) == 0:
-        raise ValueError(
-            f"sampling would begin at t = {grid[0]:g}, where schedule "
-            f"{config.diffusion.beta_schedule} leaves no signal at all: ask for fewer --timesteps"
-        )
-    sampler = config.sampler()
-    plan = SAMPLERS[sampler.name](process, grid, **sampler.options)
-    if len(grid) - 1 != wanted:
-        log.warning("%d steps asked, grid %s has %d", wanted, grid_name, len(grid) - 1)
-    if float(process.factor(grid[0]).max()) < 0.5:
-        log.warning("sampling begins at t = %g, where an image is hardly noise yet", grid[0])
-    return plan
 
 
 def _blocks(indices: Sequence[int], size: int) -> list[int]:
@@ -122,6 +124,24 @@ def blocks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Consecutive runs of at most `size` indices."""
     for begin in range(0, len(indices), size):
         yield indices[begin : begin + size]
+
+
+def share(config: Config, drawer: Drawer, ranks: Ranks) -> list[int]:
+    """This process' part of the images 0..n_samples-1: whole blocks."""
+    count = config.sampling.n_samples
+    return [i for i in range(count) if i // drawer.block % ranks.world == ranks.rank]
+
+
+def drawn(
+    drawer: Drawer, config: Config, indices: Sequence[int]
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """These images batch by batch: their indices and uint8 (n, C, H, W).
+
+    Raises RuntimeError for images that are not finite.
+    """
+    size = max(config.sampling.batch_size // drawer.block, 1) * drawer.block
+    for part in blocks(indices, size):
+        yield part, to_uint8(_finite(drawer(part), part), config.data)
 
 
 def sample_all(
@@ -138,10 +158,8 @@ def sample_all(
     Returns the images drawn per second by this process, 0 where all were there already. Exits with
     STOPPED on request. Raises RuntimeError for images that are not finite.
     """
-    count, unit = config.sampling.n_samples, drawer.block
-    size = max(config.sampling.batch_size // unit, 1) * unit
-    mine = [i for i in range(count) if i // unit % ranks.world == ranks.rank]
-    held = imagedir.existing(folder, count) if folder else set()
+    mine = share(config, drawer, ranks)
+    held = imagedir.existing(folder, config.sampling.n_samples) if folder else set()
     ranks.barrier()  # nobody writes before everybody has looked
     todo = [i for i in mine if i not in held]
     writer = imagedir.Writer(folder) if folder else None
@@ -150,8 +168,7 @@ def sample_all(
     )
     began = time.perf_counter()
     try:
-        for part in blocks(todo, size):
-            images = to_uint8(_finite(drawer(part), part), config.data)
+        for part, images in drawn(drawer, config, todo):
             if writer:
                 writer.add(part, images)
             if use:
@@ -161,7 +178,7 @@ def sample_all(
         if writer:
             writer.flush()
         rate = len(todo) / max(time.perf_counter() - began, 1e-9)
-        for part in blocks([i for i in mine if i in held and use], size):
+        for part in blocks([i for i in mine if i in held and use], config.sampling.batch_size):
             assert folder is not None and use is not None
             use(part, imagedir.read_back(folder, part, drawer.shape))
             bar.update(len(part))

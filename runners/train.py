@@ -24,10 +24,11 @@ from runners import draw, rundir, weights
 from runners.distributed import Ranks
 from runners.evaluate import held_out_loss
 from runners.journal import Journal, Window, memory
-from runners.sample import Drawer, plan_for
+from runners.sample import Drawer
 from runners.signals import STOPPED, stop_request
 from runners.trainer import NonFiniteLossError, Step, Trainer, seed_step
 from runners.versions import versions
+from runners.walk import walk_for
 
 log = logging.getLogger("skip_step")
 
@@ -176,13 +177,11 @@ class TrainingRun:
         steps = min(SHOWN_STEPS, process.steps or SHOWN_STEPS)
         sampling = config.sampling.model_copy(
             update={
-                "timesteps": steps,
-                "skip_type": "uniform",
-                "sample_type": "generalized",
-                "eta": 0.0,
+                **{"timesteps": steps, "nfe": None, "skip_type": "uniform"},
+                "sample_type": "ddim:0",
             }
         )
-        plan = plan_for(config.model_copy(update={"sampling": sampling}), process)
+        plan = walk_for(config.model_copy(update={"sampling": sampling}), process).plan
         shape = (data.channels, data.image_size, data.image_size)
         drawer = Drawer(denoiser, plan, shape, config.seed, self.ranks.device)
         size = config.sampling.batch_size

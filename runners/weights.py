@@ -27,8 +27,8 @@ class Weights:
     """A state dict and where it came from.
 
     layout: "ours", or a foreign one that `interop.load_foreign` knows; kind: "ema 0.9999", "raw",
-    ...; step: the training step; config: the one inside a file of ours; options: the network's,
-    where a foreign file says them.
+    ...; step: the training step; config: the one inside a file of ours, data: its identity of the
+    training images; options: the network's, where a foreign file says them.
     """
 
     state: dict[str, Tensor]
@@ -37,6 +37,7 @@ class Weights:
     kind: str
     step: int | None = None
     config: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
 
     def into(self, network: nn.Module) -> None:
@@ -93,15 +94,15 @@ def of_state(state: dict[str, Any], source: str, rate: float | str | None) -> We
     """Our own checkpoint: the average of `rate` (None: the first), "none" for the raw ones."""
     require_training(state, source)
     rates = state["ema"]["rates"] if state["ema"] else []
+    rest = (state["step"], state["config"], state.get("data"))
     if rate == "none" or not rates:
-        return Weights(state["network"], "ours", source, "raw", state["step"], state["config"])
+        return Weights(state["network"], "ours", source, "raw", *rest)
     if rate is not None and rate not in rates:
         known = ", ".join(str(r) for r in rates)
         raise ConfigError(f"sampling.ema {rate}: {source} holds the averages {known}")
     chosen = rates.index(rate) if rate is not None else 0
     average = {**state["network"], **state["ema"]["averages"][chosen]}
-    kind = f"ema {rates[chosen]}"
-    return Weights(average, "ours", source, kind, state["step"], state["config"])
+    return Weights(average, "ours", source, f"ema {rates[chosen]}", *rest)
 
 
 def of_file(path: Path, rate: float | str | None = None) -> Weights:

@@ -84,12 +84,111 @@ def refused(capsys, argv, code=2):
         (["--doc", "x", "--test"], "--doc x: no such run"),
         (["--doc", "x", "--resume_training"], "--doc x: no such run"),
         (["--use_pretrained", "f.pth", "--sample", "--images"], "f.pth does not hold a config"),
+        ([*CIFAR, "--sweep", "--sample"], "--sample and --sweep are different things"),
+        ([*CIFAR, "--sweep", "--fid"], "--fid needs --sample"),
+        ([*CIFAR, "--sweep", "--resume_training"], "does not go with --sweep"),
+        ([*CIFAR, "--report", "--overwrite"], "--overwrite does not go with --report"),
+        ([*CIFAR, "--samplers", "ddim"], "--samplers needs --sweep"),
+        ([*CIFAR, "--docs", "a"], "--docs needs --sweep"),
+        ([*CIFAR, "--seeds", "1"], "--seeds needs --sweep"),
+        ([*CIFAR, "--shard", "0/2"], "--shard needs --sweep"),
+        ([*CIFAR, "--name", "a"], "--name needs --sweep or --report"),
+        ([*CIFAR, "--sweep", "--shard", "2/2"], "--shard 2/2: should be I/N with I from 0"),
+        ([*CIFAR, "--sweep", "--shard", "1"], "--shard 1: should be I/N"),
+        ([*CIFAR, "--sweep", "--seeds", "0,x"], "--seeds 0,x: 'x' should be a whole number"),
+        ([*CIFAR, "--sweep", "--seeds", ","], "--seeds ',': an empty list"),
+        ([*CIFAR, "--sweep", "--timesteps", "5,0"], "'0' should be a whole number, at least 1"),
+        ([*CIFAR, "--sweep", "--docs", "../a"], "--docs '../a'"),
+        ([*CIFAR, "--sweep", "--name", "/a"], "--name '/a'"),
+        ([*CIFAR, "--sweep", "--name", "a,b"], "--name a,b: a sweep has one name"),
+        ([*CIFAR, "--sweep", "--order", "2"], "--order does not go with --sweep"),
+        ([*CIFAR, "--sweep", "--eta", "1"], "as in --samplers ddim:0.5"),
+        ([*CIFAR, "--sweep", "--nfe", "9"], "--nfe does not go with --sweep"),
+        ([*CIFAR, "--sweep", "--seed", "1", "--seeds", "1"], "exclude each other"),
+        ([*CIFAR, "--use_pretrained", "--sweep"], "--use_pretrained needs --sample or --test"),
+        (["--sweep", "--samplers", "ddim"], "--doc is missing"),
+        (["--report"], "--report needs --name"),
+        (["--report", "--doc", "x"], "--name x: no such sweep in exp/sweeps; sweeps there: none"),
+        (["--print_plan"], "--config is missing"),
+        ([*CIFAR, "--timesteps", "5,10"], "timesteps: 5,10 is not valid; it should be a whole"),
+        ([*CIFAR, "--timesteps", "5", "--nfe", "5"], "5 and timesteps 5 exclude each other"),
+        ([*CIFAR, "--nfe", "0"], "--nfe: sampling.nfe: 0 is not valid"),
+        ([*CIFAR, "--sample_type", "dies:3"], "did you mean deis?"),
+        ([*CIFAR, "--sample_type", "ipndm", "--variable", "t"], "t has no effect with sample_type"),
+        ([*CIFAR, "--sample_type", "rk45", "--nfe", "9"], "--nfe: sampling.nfe: has no effect"),
+        ([*CIFAR, "--sample_type", "ddpm", "--variance", "learned"], "a network that predicts"),
+        ([*CIFAR, "--skip_type", "karras:seven"], "rho 'seven' is not valid"),
+        ([*CIFAR, "--eps_scale", "skip:x"], "k 'x' is not valid; it should be a whole number"),
     ],
 )
 def test_usage_is_one_line_and_exit_code_2(capsys, argv, told):
     text = refused(capsys, argv)
     assert told in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "told", "code"),
+    [
+        (["--sample_type", "f_pndm", "--timesteps", "3"], "F-PNDM needs at least 4 steps", 1),
+        (["--sample_type", "deis", "--order", "7"], "order should be one of 0, 1, 2, 3, not 7", 1),
+        (["--sample_type", "ddim:99", "--timesteps", "5"], "eta 99 draws more noise", 1),
+        (["--skip_type", "power:1e-16", "--timesteps", "5"], "strictly decreasing", 1),
+        (["--sample_type", "f_pndm", "--nfe", "12"], "needs at least 13 evaluations (4 steps)", 2),
+        (["--sample_type", "deis", "--order", "7", "--nfe", "9"], "order should be one of", 1),
+        (["--eps_scale", "linear:-1"], "k t + b should be above 0", 1),
+        (["--skip_type", "power:-1"], "order of a grid should be above 0", 2),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(capsys, argv, told, code):
+    assert told in refused(capsys, ["--config", "digits", "--print_plan", *argv], code)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "ddim on uniform: 50 steps, 50 network evaluations"),
+        (["--sample_type", "f_pndm", "--nfe", "20"], "f_pndm on uniform: 11 steps, 20 network"),
+        (["--sample_type", "heun", "--nfe", "20"], "heun on uniform: 10 steps, 19 network"),
+        (["--sample_type", "deis", "--order", "2", "--nfe", "9"], "deis:2 on uniform: 9 steps, 9 "),
+        (["--skip_type", "quad", "--nfe", "96"], "note: 100 steps asked, grid quad has 96"),
+        (["--sample_type", "rk45"], "evaluations are known only afterwards"),
+        (["--eps_scale", "skip:5"], "estimate is multiplied by skip:5"),
+        (["--timesteps", "3", "--sample", "--images", "--doc", "x"], "333 -> 0"),
+    ],
+)
+def test_the_plan_is_shown_and_nothing_written(capsys, tmp_path, argv, told):
+    assert main.main(["--config", "digits", "--print_plan", *argv]) == 0
+    assert told in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_of_samplers_needs_nothing(capsys):
+    from functions.adaptive import ADAPTIVE
+    from functions.grids import GRIDS
+    from functions.samplers import SAMPLERS
+    from functions.scales import SCALES
+
+    assert main.main(["--list_samplers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    known = [line.split()[0] for line in lines if line and not line.startswith(" ")]
+    assert {*SAMPLERS, *ADAPTIVE, *GRIDS, *SCALES, "generalized", "ddpm_noisy"} <= set(known)
+    assert any(":variable=t (t, rho, lambda)" in line for line in lines)
+
+
+def test_lists_of_a_sweep():
+    words = ["--doc", "a", "--docs", "b,a", "--samplers", "ddim:0.5,deis@quad", "--seeds", "0,1"]
+    command = cli.parse([*words, "--sweep", "--timesteps", "10,20,10", "--shard", "1/3", "--ni"])
+    options = command.options
+    assert (command.verb, command.overrides) == ("sweep", ())
+    assert (options.doc, options.docs) == ("a", ("a", "b"))
+    assert options.samplers == ("ddim:0.5", "deis@quad")
+    assert (options.steps, options.seeds, options.shard) == ((10, 20), (0, 1), (1, 3))
+    assert options.sweeps == (Path("exp/sweeps/a"),)
+    alone = cli.parse(["--docs", "b,c", "--sweep", "--name", "n"]).options
+    assert (alone.doc, alone.docs, alone.sweeps) == ("b", ("b", "c"), (Path("exp/sweeps/n"),))
+    report = cli.parse(["--report", "--name", "a,b"])
+    assert (report.verb, report.options.names) == ("report", ("a", "b"))
 
 
 def test_several_mistakes_are_one_block(capsys):

@@ -156,7 +156,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("loss.reduction", "median", "mean or sum"),
         ("sampling.timesteps", "1001", "more than the 1000 steps"),
         ("sampling.skip_type", "quat", "did you mean quad?"),
-        ("sampling.sample_type", "ddmp", "generalized, ddim, ddpm_noisy or ddpm"),
+        ("sampling.sample_type", "ddmp", "did you mean ddpm?"),
         ("sampling.variance", "small", "no effect with sample_type generalized"),
         ("sampling.ema", "0.5", "model.ema_rate keeps 0.9999"),
         ("sampling.last_only", "false", "it should be true"),

@@ -22,6 +22,12 @@ from runners.sample import Drawer, blocks
 from tests.commands import TINY, run, start, wait_for
 
 COUNT = 20
+KINDS = {
+    "eta0": ["--timesteps", "5"],
+    "ddpm": ["--timesteps", "5", "--sample_type", "ddpm_noisy"],
+    "pndm": ["--nfe", "6", "--sample_type", "s_pndm", "--skip_type", "power:2"],
+    "rk45": ["--sample_type", "rk45:0.3:0.3"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +40,16 @@ def exp(tmp_path_factory) -> Path:
 
 
 def words_for(exp: Path, folder: str, *more: str) -> list[str]:
+    chosen = {"--timesteps", "--nfe", "--sample_type"} & set(more)
     return [
         *("--exp", str(exp), "--doc", "digits", "--device", "cpu", "--ni", "--sample"),
-        *("--n_samples", str(COUNT), "--timesteps", "5", "-i", folder, *more),
+        *(
+            "--n_samples",
+            str(COUNT),
+            "-i",
+            folder,
+            *(more if chosen else ["--timesteps", "5", *more]),
+        ),
     ]
 
 
@@ -50,7 +63,7 @@ def pictures(exp: Path, folder: str) -> np.ndarray:
 def expected(exp: Path) -> dict[str, np.ndarray]:
     """Samples drawn in batches of 7, by one process."""
     found = {}
-    for name, more in (("eta0", []), ("ddpm", ["--sample_type", "ddpm_noisy"])):
+    for name, more in KINDS.items():
         words = words_for(exp, f"expected_{name}", "--images", "--sampling.batch_size", "7", *more)
         assert main(words) == 0
         found[name] = pictures(exp, f"expected_{name}")
@@ -59,11 +72,10 @@ def expected(exp: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("size", [1, 64])
-@pytest.mark.parametrize("name", ["eta0", "ddpm"])
+@pytest.mark.parametrize("name", KINDS)
 def test_samples_do_not_depend_on_the_batch(exp: Path, expected, size: int, name: str) -> None:
-    more = ["--sample_type", "ddpm_noisy"] if name == "ddpm" else []
     folder = f"batch{size}_{name}"
-    words = words_for(exp, folder, "--images", "--sampling.batch_size", str(size), *more)
+    words = words_for(exp, folder, "--images", "--sampling.batch_size", str(size), *KINDS[name])
     assert main(words) == 0
     assert np.array_equal(pictures(exp, folder), expected[name])
 
@@ -135,6 +147,23 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
     assert not list(folder.glob("*.png"))
     unwritten = json.loads((folder / "eval.json").read_text())["figures"]
     assert unwritten == pytest.approx(figures, rel=1e-9)
+
+
+def test_evaluations_of_an_adaptive_solver_are_counted(exp: Path, capsys) -> None:
+    words = ["--fid", "--features", "classifier", "--no_images", "--sample_type", "rk45:0.3"]
+    assert main(words_for(exp, "counted", *words)) == 0
+    record = json.loads((exp / "image_samples/counted/eval.json").read_text())["made_by"]
+    assert record["timesteps"] is None and record["sampler"]["rtol"] == 0.3
+    assert record["nfe"] > 7 and f"{record['nfe']:.1f} network eval" in capsys.readouterr().err
+
+
+def test_a_noise_scale_changes_the_samples_and_is_kept(exp: Path, expected, capsys) -> None:
+    assert main(words_for(exp, "scaled_eps", "--images", "--eps_scale", "linear:0,1.1")) == 0
+    assert not np.array_equal(pictures(exp, "scaled_eps"), expected["eta0"])
+    assert main(words_for(exp, "scaled_eps", "--images")) == 2
+    assert "eps_scale" in capsys.readouterr().err
+    assert main(words_for(exp, "unscaled", "--images", "--eps_scale", "linear:0:1")) == 0
+    assert np.array_equal(pictures(exp, "unscaled"), expected["eta0"])
 
 
 def test_figures_do_not_depend_on_processes(exp: Path) -> None:

@@ -1,0 +1,63 @@
+"""A TensorBoard HParams entry: one row per (doc, sampler, steps), means over seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from pathlib import Path
+
+from runners.report.study import Point, Study
+
+FILE = "events.out.tfevents.0.report"  # one fixed name: written anew with every report
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """One small event file for each point below `folder`; returns them. HParams takes each folder
+    as a row.
+    """
+    from tensorboard.summary.writer.record_writer import RecordWriter  # slow to import
+
+    files = []
+    for point in study.points:
+        path = folder / _slug(point) / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            records = RecordWriter(file)
+            for event in _events(study, point):
+                records.write(event)
+            records.flush()
+        files.append(path)
+    return files
+
+
+def _events(study: Study, point: Point) -> list[bytes]:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch.utils.tensorboard.summary import hparams
+
+    cell = point.cells[0]
+    values = {
+        "doc": point.doc,
+        "sampler": cell.sampler,
+        "grid": cell.grid,
+        "steps": "adaptive" if point.steps is None else point.steps,
+        "nfe": point.nfe,
+        "seeds": len(point.cells),
+    }
+    figures = {m.label: point.figures[m.key].mean for m in study.metrics}
+    figures["seconds_per_image"] = point.seconds.mean
+    figures = {label: value for label, value in figures.items() if math.isfinite(value)}
+    summaries = [*hparams(values, figures)]
+    for label, value in figures.items():
+        summaries.append(Summary(value=[Summary.Value(tag=label, simple_value=value)]))
+    head = Event(wall_time=0, file_version="brain.Event:2")
+    events = [head, *(Event(wall_time=0, step=0, summary=one) for one in summaries)]
+    return [event.SerializeToString() for event in events]
+
+
+def _slug(point: Point) -> str:
+    """A folder's name: readable, and distinct also where the readable parts are equal."""
+    text = f"{point.doc}|{point.sampler}|{point.steps}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80] + "-" + digest

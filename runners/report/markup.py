@@ -1,0 +1,79 @@
+"""Pieces of HTML. Every text from outside goes through `escape`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from runners.report.study import count
+from runners.report.summary import Stat
+
+__all__ = [
+    "code",
+    "details",
+    "escape",
+    "evaluations",
+    "figure",
+    "note",
+    "number",
+    "section",
+    "spread",
+    "table",
+]
+
+
+def section(name: str, title: str, *parts: str) -> str:
+    """A section with an address."""
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
+
+
+def note(text: str) -> str:
+    """A paragraph of small print; `text` is HTML."""
+    return f'<p class="note">{text}</p>'
+
+
+def figure(chart: str, caption: str = "") -> str:
+    """A chart; `caption` is HTML."""
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f"<figure>{chart}{below}</figure>"
+
+
+def details(summary: str, body: str, is_open: bool = False) -> str:
+    """Something to unfold; both are HTML."""
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{summary}</summary>{body}</details>"
+
+
+def code(text: str) -> str:
+    """A block of text to copy."""
+    return f'<pre tabindex="0">{escape(text)}</pre>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """Cells are HTML; the first of each row is its heading. Scrolls sideways where it must."""
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0"><table class="{kind}"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def number(value: float, digits: int) -> str:
+    """A number; a dash for none."""
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
+
+
+def spread(stat: Stat, digits: int) -> str:
+    """Mean and, from two seeds on, standard deviation."""
+    text = number(stat.mean, digits)
+    return f"{text} ± {number(stat.std, digits)}" if math.isfinite(stat.std) else text
+
+
+def evaluations(nfe: float) -> str:
+    """`NFE 19`, small."""
+    return f'<span class="nfe">NFE {count(nfe)}</span>'
