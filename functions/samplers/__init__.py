@@ -41,10 +41,10 @@ ABOUT = {
     "f_pndm": About("F-PNDM", "2202.09778", "2", "S + 9"),
     "ipndm": About("iPNDM", "2204.13902", "2", "S"),
     "deis": About("DEIS tAB, rhoAB, lambda", "2204.13902", "order + 1", "S"),
-    "rho_rk": About("DEIS rhoRK", "2204.13902", "1 to 4", "nodes (S - 1) + 1"),
-    "heun": About("EDM's Heun with churn", "2206.00364", "2", "2S - 1"),
+    "rho_rk": About("DEIS rhoRK", "2204.13902", "1 to 4", "nodes (S - 1) + 1; vpsde: nodes S"),
+    "heun": About("EDM's Heun with churn", "2206.00364", "2", "2S - 1; vpsde: 2S"),
     "dpm_solver_pp": About("DPM-Solver++ 1M, 2M, 3M, SDE", "2211.01095", "1, 2; 3M: 2", "S"),
-    "unipc": About("UniPC", "2302.04867", "order + 1", "S"),
+    "unipc": About("UniPC", "2302.04867", "order + 1 (with corrector)", "S"),
     "rk45": About("probability flow, adaptive RK45", "2011.13456", "5", "as many as it needs"),
 }
 
