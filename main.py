@@ -52,7 +52,7 @@ def _run(command: cli.Command) -> None:
     if command.verb == "report":
         from runners import overview
 
-        return overview.rewrite(command.options, command.overrides) if _rank() == 0 else None
+        return overview.rewrite(command) if _rank() == 0 else None
     config = locate.config_of(command)
     if command.verb == "print_plan":
         from runners import listing

@@ -23,6 +23,18 @@ VERBS = ("sample", "sweep", "report", "test", "check_data")
 LOOKS = {"dry_run": "describe", "print_plan": "print_plan", "list_samplers": "list_samplers"}
 __all__ = ["Command", "Options", "UsageError", "parse"]
 
+# What has a use beside what only looks or reports: the rest would silently do nothing.
+SHOWN = ("ni", "verbose")
+MEANT = ("config", "doc", "exp", "override", *SHOWN)
+DRAWN = ("sample", "images", "fid", "no_images", "image_folder", "use_pretrained")
+PLACED = ("device", "overwrite")  # of the command that one looks at before it is run
+HEEDED = {
+    "list_samplers": SHOWN,
+    "print_plan": (*MEANT, *DRAWN),
+    "dry_run": (*MEANT, *DRAWN, *PLACED, "resume_training"),
+    "report": ("config", "doc", "exp", "name", *SHOWN),
+}
+
 DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 NOT_HERE = {
@@ -54,6 +66,7 @@ def parse(argv: Sequence[str]) -> Command:
             *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
             *("no_images", "use_pretrained", "device", "verbose"),
         )
+        if getattr(flags, name) is not None
     }
     lists, overrides = sweeping.read(flags)
     for name in (*lists.get("docs", ()), *lists.get("names", ())):
@@ -102,6 +115,7 @@ def _unknown(word: str) -> str:
 
 def _check(flags: argparse.Namespace) -> None:
     """What contradicts itself, or lacks something, before any file is looked at."""
+    _check_looks(flags)
     verbs = [f"--{verb}" for verb in VERBS if getattr(flags, verb)]
     if len(verbs) > 1:
         raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
@@ -120,8 +134,9 @@ def _check(flags: argparse.Namespace) -> None:
             flags.resume_training and flags.overwrite,
             "--resume_training and --overwrite exclude each other",
         ),
+        (flags.image_folder is not None and not flags.sample, "--image_folder needs --sample"),
         (
-            flags.overwrite and verb in ("--test", "--check_data", "--report"),
+            flags.overwrite and verb in ("--test", "--check_data"),
             f"--overwrite does not go with {verb}",
         ),
         (
@@ -141,6 +156,25 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError(text)
     for flag in ("doc", "image_folder"):
         _check_folder(flag, getattr(flags, flag))
+
+
+def _check_looks(flags: argparse.Namespace) -> None:
+    """Refuse what has no effect beside the first of HEEDED that was given."""
+    look = next((name for name in HEEDED if getattr(flags, name)), None)
+    if look is None:
+        return
+    heeded = (look, *HEEDED[look], *(PLACED if flags.sample else ()))
+    typed = [
+        action.option_strings[-1]
+        for action in parser()._actions
+        if action.dest not in heeded
+        and getattr(flags, action.dest, None) not in (None, False, action.default)
+    ]
+    for key, _, flag in flags.overrides:
+        if "override" not in heeded and not (look == "report" and key.startswith("data.")):
+            typed.append(flag)
+    if typed:
+        raise UsageError(f"{typed[0]} has no effect with --{look}: leave one of them out")
 
 
 def _check_folder(flag: str, name: str | None) -> None:

@@ -127,7 +127,6 @@ def _add_sample(group: Group) -> None:
     group.add_argument(
         "-i",
         "--image_folder",
-        default="images",
         metavar="DIR",
         help="EXP/image_samples/DIR [images]",
     )
@@ -151,7 +150,7 @@ def _add_sweep(group: Group) -> None:
         "--docs": "more runs beside --doc, separated by commas",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
-        "--name": "EXP/sweeps/NAME [--doc]; several with --report: side by side",
+        "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
     }
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)

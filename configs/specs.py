@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -137,11 +137,13 @@ def either(names: Iterable[str]) -> str:
 def _value(key: str, text: str, known: Parameter) -> Any:
     if key == "variance" and text == "learned":
         raise SpecError(f"variance {text} {LEARNED}; it should be large or small")
+    if text in ("none", "null") and type(None) in get_args(known.annotation):
+        return None
     try:
         value = TypeAdapter(known.annotation).validate_strings(text)
     except ValidationError:
         value = math.nan
-    if value is None or value != value:
+    if value != value:
         should = wanted(known.annotation)
         raise SpecError(f"{key} {text!r} is not valid; it should be {should}")
     return value

@@ -29,6 +29,7 @@ log = logging.getLogger("skip_step")
 
 KEPT_FEATURES = 50_000  # of the reference, for KID and precision/recall
 FEWEST = 4  # images that precision and recall are defined for
+DRAWS = 5  # of real images that are measured like samples
 HELD_OUT_BLOCK = 64  # held-out images per draw of times and noise: not the batch size, which varies
 
 
@@ -122,6 +123,23 @@ def _compute_reference(
         features,
         metrics.split_distance(features),
     )
+
+
+def same_size_distance(reference: Reference, count: int) -> float | None:
+    """The distance of `count` random real images to the whole reference, the mean of DRAWS draws
+    (one where all kept features are needed): what as many samples of a perfect model would have.
+
+    None where that cannot be known: `count` is no smaller than the data set, or more than is kept.
+    """
+    kept = reference.features
+    if count > len(kept) or count >= reference.n:
+        return None
+    found = []
+    for seed in range(DRAWS if count < len(kept) else 1):
+        drawn = torch.randperm(len(kept), generator=torch.Generator().manual_seed(seed))[:count]
+        real = metrics.Moments().add(kept[drawn])
+        found.append(metrics.frechet(real.mean, real.cov, reference.mean, reference.cov))
+    return sum(found) / len(found)
 
 
 def measure(

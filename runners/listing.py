@@ -14,7 +14,7 @@ from functions.grids import GRIDS
 from functions.process import PROCESSES
 from functions.samplers import ABOUT, SAMPLERS
 from functions.scales import SCALES
-from runners.walk import walk_for
+from runners.walk import scale_for, walk_for
 
 
 def list_samplers() -> Iterator[str]:
@@ -33,17 +33,20 @@ def list_samplers() -> Iterator[str]:
     yield from _described("eps scales (--eps_scale)", SCALES)
 
 
-def print_plan(config: Config) -> Iterator[str]:
-    """The table of coefficients that the config's sampling would walk, line by line."""
+def print_plan(config: Config) -> list[str]:
+    """The table of coefficients that the config's sampling would walk, line by line.
+
+    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together.
+    """
     process = PROCESSES[config.diffusion.process](**config.diffusion.options)
-    walk = walk_for(config, process)
-    yield str(walk)
-    for warning in walk.warnings:
-        yield f"note: {warning}"
-    if scale := specs.eps_scale(config.sampling.eps_scale):
-        scale.build(process, **scale.options)  # refuses what does not fit the process
-        yield f"the network's noise estimate is multiplied by {scale}"
-    yield str(walk.plan)
+    walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
+    scale_for(config, process)  # refuses what does not fit the process
+    return [
+        str(walk),
+        *(f"note: {warning}" for warning in walk.warnings),
+        *([f"the network's noise estimate is multiplied by {scale}"] if scale else []),
+        str(walk.plan),
+    ]
 
 
 def _described(title: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:

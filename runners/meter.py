@@ -82,8 +82,12 @@ class Meter:
             "fingerprint": self.dataset.fingerprint(),
             "images": self.reference.n,
             "real_halves_distance": self.reference.split_distance,
+            "same_size_distance": evaluate.same_size_distance(
+                self.reference, self.config.sampling.n_samples
+            ),
             "extractor": self.extractor.name,
             "extractor_sha256": self.extractor.hash,
+            "kid_subsets": self.config.evaluation.kid_subsets,
             "kid_subset_size": metrics.kid_subset_size(
                 self.config.sampling.n_samples,
                 len(self.reference.features),

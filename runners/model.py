@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from configs import specs
 from configs.options import Options
 from configs.schema import Config, ConfigError, from_values
 from functions.denoiser import Denoiser, Scaled
@@ -18,7 +17,7 @@ from models import build
 from runners import rundir, weights
 from runners.sample import Drawer
 from runners.trainer import laid_out
-from runners.walk import Walk
+from runners.walk import Walk, scale_for
 
 log = logging.getLogger("skip_step")
 
@@ -42,8 +41,8 @@ class Model:
     def drawer(self, config: Config, walk: Walk, device: torch.device) -> Drawer:
         """What draws the config's images along this walk, its eps scale included."""
         denoiser, data = self.denoiser(config.sampler().clip), config.data
-        if scale := specs.eps_scale(config.sampling.eps_scale):
-            denoiser = Scaled(denoiser, scale.build(self.process, **scale.options))
+        if scale := scale_for(config, self.process):
+            denoiser = Scaled(denoiser, scale)
         shape = (data.channels, data.image_size, data.image_size)
         precision = config.sampling.precision
         return Drawer(denoiser, walk.plan, shape, config.seed, device, precision)

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from configs.cli import Command
 from configs.options import Options
 from configs.problems import nearest
-from configs.schema import ConfigError, Override, from_values
+from configs.schema import Config, ConfigError, Override, from_values, load
 from datasets import get_dataset
 from runners import report, sweepdir
 from runners.report import cells
@@ -19,26 +20,35 @@ from runners.report import cells
 log = logging.getLogger("skip_step")
 
 
-def rewrite(options: Options, overrides: Iterable[Override]) -> None:
-    """Write the report of EXP/sweeps/NAME again; of several, side by side, into NAME1+NAME2.
+def rewrite(command: Command) -> None:
+    """Write the report of EXP/sweeps/NAME again; of several, side by side, into
+    EXP/reports/NAME1,NAME2, which no sweep can be called.
 
-    overrides: where the training images are now, say. Raises ConfigError for an unknown name.
+    --config and --data.KEY say where the training images are now. Raises ConfigError for an unknown
+    name and for mistakes in those.
     """
+    options = command.options
     folders = options.sweeps
     for folder in folders:
         if not folder.is_dir():
             known = sorted(path.parent.name for path in folder.parent.glob("*/sweep.json"))
             hint = nearest(folder.name, known) or f"; sweeps there: {', '.join(known) or 'none'}"
             raise ConfigError(f"--name {folder.name}: no such sweep in {folder.parent}{hint}")
-    name = "+".join(name.replace("/", "-") for name in options.names)
-    out = folders[0] if len(folders) == 1 else options.exp / "sweeps" / name
-    write_report(folders, out, options, overrides)
+    config = None
+    if command.config is not None:
+        config = load(command.config, command.overrides)
+    elif command.overrides:
+        config = _trained(cells.load(folders[0]).meta, command.overrides)
+    out = folders[0] if len(folders) == 1 else options.exp / "reports" / ",".join(options.names)
+    write_report(folders, out, options, config)
 
 
 def write_report(
-    folders: Sequence[Path], out: Path, options: Options, overrides: Iterable[Override] = ()
+    folders: Sequence[Path], out: Path, options: Options, config: Config | None = None
 ) -> None:
-    """The report of these sweeps into `out`, one job at a time."""
+    """The report of these sweeps into `out`, below EXP, one job at a time. config: which training
+    images, where it is not that of the first sweep's first run.
+    """
     metas = [cells.load(folder).meta for folder in folders]
     training: dict[str, Path] = {}
     for meta in metas:
@@ -46,20 +56,19 @@ def write_report(
             run = Path(about["run"])
             training.setdefault(doc, run if run.is_dir() else options.logs / doc)
     out.mkdir(parents=True, exist_ok=True)
-    board = options.exp / "tensorboard" / "sweeps" / out.name
+    board = options.exp / "tensorboard" / out.relative_to(options.exp)
     with sweepdir.guard(out):
-        written = report.write(folders, out, training, _images(metas[0], options, overrides), board)
+        written = report.write(folders, out, training, _images(metas[0], options, config), board)
     names = ", ".join(path.name for path in written if path.parent == out)
     log.info("report in %s: %s; for TensorBoard in %s", out, names, board)
 
 
 def _images(
-    meta: dict[str, Any], options: Options, overrides: Iterable[Override]
+    meta: dict[str, Any], options: Options, config: Config | None
 ) -> Callable[[Sequence[int]], Tensor] | None:
     """The training images by index; None, said in a line, where they are not at hand."""
-    about = next(iter(meta["docs"].values()))
     try:
-        config = from_values(about["config"], "sweep.json", overrides)
+        config = config or _trained(meta)
         data = config.data.model_copy(update={"download": False})
         dataset, _ = get_dataset(config.model_copy(update={"data": data}), options.datasets)
         if dataset.fingerprint() != meta["dataset"]["fingerprint"]:
@@ -69,3 +78,8 @@ def _images(
         log.warning("no training images at hand, so no nearest neighbours are shown: %s", reason)
         return None
     return dataset.images
+
+
+def _trained(meta: dict[str, Any], overrides: Iterable[Override] = ()) -> Config:
+    """How the first run of a sweep was trained."""
+    return from_values(next(iter(meta["docs"].values()))["config"], "sweep.json", overrides)

@@ -37,7 +37,7 @@ from runners.report import cells
 from runners.sample import drawn, share
 from runners.signals import STOPPED, StopRequest, stop_request
 from runners.versions import versions
-from runners.walk import Walk, walk_for
+from runners.walk import Walk, scale_for, walk_for
 from runners.weights import Weights
 
 log = logging.getLogger("skip_step")
@@ -101,11 +101,12 @@ class Job:
             raise ConfigError(f"--n_samples {count}: a sweep needs at least {evaluate.FEWEST}")
         self._look_at_runs()
         part, parts = options.shard
-        mine = self._cells()[part::parts]
+        every = self._cells()
+        mine = every[part::parts]
         self.meter = self.open_meter(self.configs[options.docs[0]])
-        meta = self._meta()
 
         def enter() -> None:
+            meta = self._meta(every)
             self.shard = sweepdir.claim(self.folder, meta, options.shard, options.overwrite)
 
         self.ranks.on_first(enter)
@@ -163,17 +164,18 @@ class Job:
         config = self.configs[doc]
         sampling = config.sampling.model_copy(update=keys)
         config = config.model_copy(update={"sampling": sampling})
+        process = process_of(config)
         try:
-            return config, walk_for(config, process_of(config))
+            scale_for(config, process)  # refuses what does not fit the process
+            return config, walk_for(config, process)
         except ValueError as err:
             where = [doc, item, *([f"{sampling.timesteps} steps"] if sampling.timesteps else [])]
             raise ConfigError(f"--sweep: the cell {', '.join(where)}: {err}") from err
 
-    def _meta(self) -> dict[str, Any]:
-        """What is common to all cells."""
+    def _meta(self, every: Iterable[Cell]) -> dict[str, Any]:
+        """What is common to all cells, and which ones are asked for."""
         config = self.configs[self.options.docs[0]]
         data, sampling = config.data, config.sampling
-        scale = specs.eps_scale(sampling.eps_scale)
         return {
             "format": cells.FORMAT,
             "name": self.options.names[0],
@@ -182,7 +184,8 @@ class Job:
             "dataset": self.meter.described(),
             "image": [data.channels, data.image_size, data.image_size],
             "docs": self.docs,
-            "eps_scale": str(scale or "none"),
+            "plan": [cell.key for cell in every],
+            "eps_scale": _eps_scale(config),
             "clip": sampling.clip,
             "precision": sampling.precision,
             "tf32": config.training.tf32,
@@ -264,6 +267,7 @@ class Job:
             "sampler_name": sampler.name,
             "options": sampler.record,
             "clip": sampler.clip,
+            "eps_scale": _eps_scale(cell.config),
             "steps": walk.asked,
             "steps_run": walk.steps,
             "seed": cell.config.seed,
@@ -306,6 +310,10 @@ def _keys(item: str) -> dict[str, Any]:
     except specs.SpecError as err:
         raise ConfigError(f"--samplers {item}: {err}") from err
     return {"sample_type": text, **found, **dict.fromkeys(("nfe", "order", "variable"))}
+
+
+def _eps_scale(config: Config) -> str:
+    return str(specs.eps_scale(config.sampling.eps_scale) or "none")
 
 
 def _leave(stop: StopRequest) -> None:

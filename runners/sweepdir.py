@@ -22,9 +22,10 @@ except ModuleNotFoundError:  # Windows: nobody is kept out
 log = logging.getLogger("skip_step")
 
 # What is compared otherwise or says nothing new: a seed is in each cell's name, docs are compared
-# by their weights, metrics follow from extractor and n_samples, and the distance of two halves is
-# rounded differently from place to place.
-FREE = ("name", "seed", "docs", "metrics", "dataset.real_halves_distance")
+# by their weights, the plan grows, metrics follow from extractor and n_samples, and distances of
+# real images are rounded differently from place to place.
+DISTANCES = ("dataset.real_halves_distance", "dataset.same_size_distance")
+FREE = ("name", "seed", "docs", "plan", "metrics", *DISTANCES)
 
 
 class Shard:
@@ -66,7 +67,8 @@ class Shard:
 def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: bool) -> Shard:
     """Enter the folder of a sweep, or make it, and take this shard's file.
 
-    Raises ConfigError where another job has it, or where its cells were made otherwise.
+    Raises ConfigError where another job has it, or where its cells were made otherwise or nobody
+    knows how; nothing in the folder has changed then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with guard(folder):
@@ -74,18 +76,20 @@ def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: 
             if busy := _busy(folder, "cells-*.jsonl"):
                 raise ConfigError(f"--overwrite: {busy} is being filled by another job")
             rundir.move_aside(folder)
-        folder.mkdir(exist_ok=True)
-        others = [
-            path for path in folder.glob("cells-*.jsonl") if f"-of-{part[1]}." not in path.name
-        ]
+        files = list(folder.glob("cells-*.jsonl"))
+        others = [path for path in files if f"-of-{part[1]}." not in path.name]
         if busy := next((path for path in others if _busy(folder, path.name)), None):
             raise ConfigError(f"{busy}: another job divides this sweep otherwise; give the same N")
-        shard = Shard(folder, part)
         path = folder / "sweep.json"
         if path.exists():
-            old = cells.load(folder).meta
-            _compare(folder, old, meta)
-            meta = {**old, "docs": {**old["docs"], **meta["docs"]}}
+            meta = _united(folder, cells.load(folder).meta, meta)
+        elif any(file.stat().st_size for file in files):
+            raise ConfigError(
+                f"{folder} holds cells but no sweep.json, so nobody knows how they were made; give "
+                "this sweep another --name, or move the folder aside with --overwrite"
+            )
+        folder.mkdir(exist_ok=True)
+        shard = Shard(folder, part)
         rundir.write_text(path, json.dumps(meta, indent=1) + "\n")
     return shard
 
@@ -116,8 +120,10 @@ def _busy(folder: Path, pattern: str) -> Path | None:
     return None
 
 
-def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raises ConfigError that names everything in which two sweeps differ."""
+def _united(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The sweep with the runs and cells of both. Raises ConfigError that names everything in which
+    the two differ.
+    """
     then, now = _flat(old), _flat(new)
     differing = [
         f"{key} was {then.get(key)}, now {now.get(key)}"
@@ -134,6 +140,8 @@ def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
             f"{folder} holds cells made otherwise ({'; '.join(differing)}); give this sweep "
             "another --name, or move the old one aside with --overwrite"
         )
+    plan = dict.fromkeys([*(old.get("plan") or []), *new["plan"]])
+    return {**old, "docs": {**old["docs"], **new["docs"]}, "plan": list(plan)}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

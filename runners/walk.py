@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from configs import specs
 from configs.schema import Config, ConfigError
 from functions.adaptive import Adaptive
 from functions.plan import Plan
 from functions.process import Process
-
-log = logging.getLogger("skip_step")
+from functions.scales import Scale
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def walk_for(config: Config, process: Process) -> Walk:
     """The config's sampler on its grid, with sampling.timesteps steps (null: every time of the
     process) or the most steps that cost no more than sampling.nfe evaluations.
 
-    Raises ConfigError where nfe is too small, ValueError where sampler, grid, process and number of
-    steps do not go together.
+    Raises ConfigError where nfe is too small, or sampler, grid, process and number of steps do not
+    go together.
     """
     sampling, every = config.sampling, process.steps or 1000
     if specs.is_adaptive(config.sampler().name):
@@ -52,15 +53,33 @@ def walk_for(config: Config, process: Process) -> Walk:
     return _walk(config, process, steps, steps)
 
 
+def scale_for(config: Config, process: Process) -> Scale | None:
+    """The config's factor on the predicted noise. Raises ConfigError where it does not fit."""
+    spec = specs.eps_scale(config.sampling.eps_scale)
+    if spec is None:
+        return None
+    try:
+        return spec.build(process, **spec.options)
+    except ValueError as err:
+        raise ConfigError(f"eps_scale {spec}: {err}") from err
+
+
 def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Walk:
     sampler, grid = config.sampler(), specs.grid(config.sampling.skip_type)
-    times = grid.build(process, steps, **grid.options)
-    if float(process.mean(times[0]).abs().max()) == 0:
-        raise ValueError(
-            f"sampling would begin at t = {times[0]:g}, where schedule "
-            f"{config.diffusion.beta_schedule} leaves no signal at all: ask for fewer --timesteps"
-        )
-    plan, found, warnings = sampler.build(process, times, **sampler.options), len(times) - 1, []
+    try:
+        times = grid.build(process, steps, **grid.options)
+        if _silent(process, times[0]):
+            advice = "take another --skip_type, such as quad"
+            if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
+                advice = "ask for fewer --timesteps"
+            raise ValueError(
+                f"sampling would begin at t = {times[0]:g}, where schedule "
+                f"{config.diffusion.beta_schedule} leaves no signal at all: {advice}"
+            )
+        plan = sampler.build(process, times, **sampler.options)
+    except (ValueError, ArithmeticError) as err:  # the latter: a grid too fine for float64
+        raise ConfigError(str(err)) from err
+    found, warnings = len(times) - 1, []
     if found != steps:
         warnings.append(f"{steps} steps asked, grid {grid} has {found}")
     if float(process.factor(times[0]).max()) < 0.5:
@@ -68,40 +87,42 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
     return Walk(plan, str(sampler), str(grid), asked, asked and found, tuple(warnings))
 
 
+def _silent(process: Process, t: Tensor) -> bool:
+    return float(process.mean(t).abs().max()) == 0
+
+
 def _most_steps(config: Config, process: Process, most: int) -> int:
     """The largest number of steps that costs at most so many evaluations."""
 
-    def cost(steps: int) -> int:
-        return _walk(config, process, steps, steps).plan.nfe or 0
-
-    highest, error = process.steps or 10 * most, None
-    steps = min(most, highest)
-    while steps:
+    def cost(steps: int) -> float:
         try:
-            if (found := cost(steps)) <= most:
-                break
-        except ValueError as err:  # too few steps for this sampler, most likely
-            error = err
-            steps = 0
-        else:
-            steps = min(steps - 1, steps * most // found)
+            return _walk(config, process, steps, steps).plan.nfe or 0
+        except ConfigError:  # too few steps for the sampler, or a time that has no signal
+            return math.inf
+
+    highest = process.steps or 10 * most
+    steps = min(most, highest)
+    while steps and (found := cost(steps)) > most:
+        steps -= 1
+        if math.isfinite(found):
+            steps = min(steps, (steps + 1) * most // int(found))
     if not steps:
-        raise _too_few(config, process, most, error)
+        raise _too_few(config, process, most)
     while steps < highest and cost(steps + 1) <= most:
         steps += 1
     return steps
 
 
-def _too_few(
-    config: Config, process: Process, most: int, error: ValueError | None
-) -> ConfigError | ValueError:
+def _too_few(config: Config, process: Process, most: int) -> ConfigError:
     """Why no number of steps costs so little."""
-    for steps in range(1, 21):
+    error = None
+    for steps in range(1, 1 + min(20, process.steps or 20)):
         try:
             found = _walk(config, process, steps, steps)
-        except ValueError as err:
-            error = error or err
+        except ConfigError as err:
+            error = err
         else:
             text = f"{found.sampler} needs at least {found.plan.nfe} evaluations ({steps} steps)"
             return ConfigError(f"--nfe {most}: {text}")
-    return error or ValueError(f"--nfe {most}: nothing costs so little")
+    assert error is not None
+    return error

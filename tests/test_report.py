@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from configs.problems import ConfigError
 from runners.report import board, citations, curves, pictures, published, summary, write
 from runners.report.cells import load
+from runners.report.missing import missing
 from runners.report.study import study
 from runners.report.tables import latex_escape
-from runners.report.verdict import marks, sentence
+from runners.report.verdict import entries, sentence
 
 NAN = math.nan
 EVALUATIONS = {"ddim": lambda s: s, "f_pndm": lambda s: s + 9, "deis": lambda s: s}
@@ -83,6 +84,11 @@ def product(docs=("a",), samplers=("ddim", "f_pndm"), steps=(10, 20), seeds=(0, 
     ]
 
 
+def marked(found):
+    shown = entries(found, "distance")
+    return {place: entry.mark for place, entry in shown.items() if entry.mark}
+
+
 def sheet(folder, name, count=16, size=8, channels=1):
     pixels = np.random.default_rng(0).integers(0, 256, (size, count * size, channels), np.uint8)
     (folder / "sheets").mkdir(exist_ok=True)
@@ -130,7 +136,7 @@ def test_a_torn_last_line_is_ignored_and_the_last_of_equal_cells_counts(tmp_path
     assert not caplog.records
 
 
-@pytest.mark.parametrize("damage", [b"{\n", b"\xff\xfe\n", b"[1]\n", b'{"cell": "x"}\n'])
+@pytest.mark.parametrize("damage", [b"{\n", b"\xff\xfe\n", b"[1]\n", b'{"cell": "x"}\n', b"1\n"])
 def test_damaged_lines_elsewhere_are_named(tmp_path, caplog, damage):
     folder = sweep(tmp_path / "s", product())
     path = folder / "cells-0-of-1.jsonl"
@@ -146,7 +152,7 @@ def test_damaged_lines_elsewhere_are_named(tmp_path, caplog, damage):
         ("{", "damaged"),
         ('{"format": 7}', "format 7"),
         ("[]", "format None"),
-        ('{"format": 1}', "lacks dataset, docs, image, metrics"),
+        ('{"format": 1}', "lacks metrics"),
         ('{"format":1,"dataset":{},"docs":{},"image":[1,8,8],"metrics":{}}', "metrics.distance"),
     ],
 )
@@ -158,8 +164,66 @@ def test_a_folder_that_is_no_sweep_is_refused_in_one_line(tmp_path, text, words)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        ({"figures": None}, "figures is null, not a mapping"),
+        ({"cell": ["a"]}, "cell is ..a.., not a text"),
+        ({"doc": 3}, "doc is 3"),
+        ({"seed": "0"}, "seed is .0., not a whole number"),
+        ({"seed": True}, "seed is true"),
+        ({"steps": "10"}, "steps is .10."),
+        ({"nfe": None}, "nfe is null"),
+        ({"nfe": NAN}, "nfe is nan"),
+        ({"nfe": 10**400}, "too large"),
+        ({"neighbours": [3]}, "neighbours has 3"),
+        ({"neighbours": [[1, None]]}, "neighbours has"),
+        ({"options": []}, "options is"),
+        ({"warnings": "text"}, "warnings is"),
+        ({"sheet": 7}, "sheet is 7"),
+    ],
+)
+def test_a_line_with_a_wrong_type_is_named_and_skipped(tmp_path, caplog, damage, words):
+    lines = product()
+    folder = sweep(tmp_path / "s", [lines[0], {**lines[1], **damage}, *lines[2:]], docs={"a": ""})
+    assert len(load(folder).cells) == 7
+    assert re.search(
+        f"cells-0-of-1.jsonl: line 2 is damaged and not counted: .*{words}", caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        ({"docs": {}}, "docs is empty"),
+        ({"docs": []}, "docs is .., not a mapping"),
+        ({"docs": {"a": None}}, "docs.a is null"),
+        ({"docs": {"a": {"config": {}, "weights_sha256": ""}}}, "it lacks docs.a.run"),
+        (
+            {"docs": {"a": {"config": {"loss": "l"}, "run": "r", "weights_sha256": ""}}},
+            "docs.a.config.loss is .l., not a mapping",
+        ),
+        ({"metrics": None}, "metrics is null"),
+        ({"metrics": {"distance": 3}}, "metrics.distance is 3"),
+        ({"dataset": None}, "dataset is null"),
+        ({"dataset": {}}, "lacks dataset.fingerprint"),
+        ({"image": None}, "image is null"),
+        ({"image": [1, 8]}, "image is .1, 8., not .channels"),
+        ({"plan": "a|b|1|0"}, "plan is"),
+        ({"plan": [3]}, "plan has 3"),
+    ],
+)
+def test_a_damaged_sweep_json_is_refused_in_one_line(tmp_path, damage, words):
+    folder = sweep(tmp_path / "s", product(), docs={"a": "simple"})
+    path = folder / "sweep.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(ConfigError, match=f"sweep.json is damaged: .*{words}") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_sweep_without_finished_cells_is_refused(tmp_path):
-    folder = sweep(tmp_path / "s", [])
+    folder = sweep(tmp_path / "s", [], docs={"a": "simple"})
     assert load(folder).cells == []
     with pytest.raises(ConfigError, match="no finished cell"):
         write([folder], tmp_path / "out", {}, None, None)
@@ -203,11 +267,15 @@ def test_gain_is_positive_for_a_lower_distance_and_pairs_equal_seeds():
     assert found.error == pytest.approx(100 / 12 * paired.std(ddof=1) / math.sqrt(3))
     assert found.reach == pytest.approx(4.302653 * found.error)  # t, two degrees of freedom
     assert found.clear
-    shuffled = summary.stat({5: 9.0, 6: 11.0, 7: 12.4})  # nothing in common: much less certain
-    apart = summary.gain(base, shuffled)
-    expected = 100 / 12 * math.hypot(shuffled.error, 0.9 * base.error)
-    assert apart.error == pytest.approx(expected)
-    assert not apart.clear
+
+
+def test_gain_counts_only_the_seeds_that_both_have():
+    base = summary.stat({0: 10.0, 1: 12.0, 2: 30.0})
+    found = summary.gain(base, summary.stat({0: 9.0, 1: 11.0, 7: 1.0}))
+    assert (found.percent, found.seeds) == (pytest.approx(100 * (1 - 10 / 11)), 2)
+    one = summary.gain(base, summary.stat({1: 11.0, 8: 1.0}))
+    assert (one.percent, one.known, one.clear) == (pytest.approx(100 / 12), False, False)
+    assert summary.gain(base, summary.stat({5: 9.0, 6: 11.0})) is None
 
 
 def test_gain_of_one_seed_has_no_uncertainty_and_of_nothing_is_none():
@@ -229,7 +297,7 @@ def test_a_budget_counts_evaluations_not_steps(tmp_path):
     text = sentence(found)
     assert "10 to 20: ddim (10.05 ± 0.07 with 20)" in text
     assert "29: f_pndm (8.05 ± 0.07 with 29)" in text
-    assert marks(found, "distance")["a", "f_pndm", 10] == "best"
+    assert marked(found)["a", "f_pndm", 10] == "best"
 
 
 def test_ties_are_told_by_paired_seeds(tmp_path):
@@ -239,30 +307,122 @@ def test_ties_are_told_by_paired_seeds(tmp_path):
         for sampler, values in zip(("ddim", "deis", "f_pndm"), far, strict=True)
         for seed, value in enumerate(values)
     ]
-    found = marks(study([sweep(tmp_path / "s", lines)]), "distance")
+    found = marked(study([sweep(tmp_path / "s", lines)]))
     assert found == {("a", "f_pndm", 10): "best"}  # by about 1 of each seed: no tie
     lines = [entry for entry in lines if entry["sampler"] != "f_pndm"]
     two = study([sweep(tmp_path / "t", lines)])
-    assert sorted(marks(two, "distance").values()) == ["best", "tie"]
+    assert sorted(marked(two).values()) == ["best", "tie"]
     assert ", level with d" in sentence(two)
+
+
+def test_what_is_ranked_is_over_the_seeds_that_all_have(tmp_path):
+    # Seed 2 is bad for everyone: without it `deis` would look best, and it was never run with it.
+    values = {"ddim": (10.0, 11.0, 30.0), "f_pndm": (11.0, 12.0, 33.0), "deis": (12.0, 13.5)}
+    lines = [line("a", s, 10, i, v, nfe=10) for s, of in values.items() for i, v in enumerate(of)]
+    found = study([sweep(tmp_path / "s", lines)])
+    shown = entries(found, "distance")
+    assert [entry.stat.mean for entry in shown.values()] == [10.5, 11.5, 12.75]
+    assert [entry.seeds for entry in shown.values()] == ["2 of 3 seeds"] * 2 + ["2 seeds"]
+    assert marked(found)["a", "ddim", 10] == "best"
+    assert "ddim has the lowest" in sentence(found) and "2 of 3 seeds" in sentence(found)
+    page = report(tmp_path / "s", tmp_path / "out")
+    assert "over 2 seeds of the sampling noise" in page and page.count("2 of 3 seeds") > 2
+    assert "A column is over the seeds that all of it have" in page
+    for name in ("report.md", "report.tex"):
+        assert "(10, 2 of 3 seeds)" in (tmp_path / "out" / name).read_text(encoding="utf-8")
+
+
+def test_a_point_of_fewer_seeds_than_its_neighbours_is_marked(tmp_path):
+    lines = [e for e in product(samplers=("ddim",)) if (e["steps"], e["seed"]) != (20, 1)]
+    page = report(sweep(tmp_path / "s", lines), tmp_path / "out")
+    assert "over 2 seeds of the sampling noise where a figure says no other number" in page
+    assert page.count('<span class="nfe few">1 seed</span>') == 4  # once per figure
+
+
+def test_docs_without_a_seed_in_common_are_not_ranked(tmp_path):
+    one = sweep(tmp_path / "one", product(docs=("a",), samplers=("ddim",), seeds=(0,)))
+    two = sweep(tmp_path / "two", product(docs=("b",), samplers=("ddim",), seeds=(1,)))
+    for folder in (one, two):
+        text = (folder / "cells-0-of-1.jsonl").read_text()
+        sheet(folder, "all.png")
+        text = text.replace('"sheet": null', '"sheet": "sheets/all.png"')
+        (folder / "cells-0-of-1.jsonl").write_text(text)
+    found = study([one, two])
+    assert marked(found) == {} and set(dict(summary.winners(found)).values()) == {None}
+    assert summary.gains(found, *found.docs) == {}
+    assert "not ranked, as no seed is common" in sentence(found)
+    write([one, two], tmp_path / "out", {}, None, None)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for words in ("one seed each", "nothing is ranked: 10 steps, 20 steps", "no gain", "No front"):
+        assert words in page, words
+    assert '<span class="best">' not in page and "over 2 seeds" not in page
+    assert "in all rows of one seed." in page and ", seed 1 <span" in page
+    assert "bold:" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_one_seed_cannot_tell_is_not_counted_as_unclear(tmp_path):
+    lines = product(docs=("a", "b"), samplers=("ddim",))
+    page = report(sweep(tmp_path / "two", lines), tmp_path / "two" / "out")
+    assert "clearly lower in 2, clearly higher in 0" in page
+    lines = [e for e in lines if (e["doc"], e["steps"], e["seed"]) != ("b", 20, 1)]
+    page = report(sweep(tmp_path / "some", lines), tmp_path / "some" / "out")
+    assert "clearly lower in 1, clearly higher in 0, cannot be told in 1: one seed" in page
+    lines = [e for e in lines if e["seed"] == 0]
+    page = report(sweep(tmp_path / "one", lines), tmp_path / "one" / "out")
+    assert "cannot be told: one seed" in page and "clearly" not in page.replace("how clearly", "")
 
 
 def test_pareto_front_holds_what_nothing_beats(tmp_path):
     values = {(10, 0.1): 9.0, (20, 0.2): 7.0, (30, 0.3): 8.0, (40, 0.4): 7.0, (50, NAN): 1.0}
     lines = [line("a", "ddim", s, 0, d, seconds_per_image=t) for (s, t), d in values.items()]
     found = study([sweep(tmp_path / "s", lines)])
-    assert [point.steps for point in summary.pareto(found.points)] == [10, 20]
+    assert [point.steps for point in summary.pareto(summary.timed(found.points))] == [10, 20]
+
+
+def test_times_within_their_spread_are_not_told_apart(tmp_path):
+    spread = {10: ((1.0, 9.0), (1.2, 9.2)), 20: ((1.1, 9.1), (1.2, 9.2)), 30: ((5.0, 9.5),) * 2}
+    lines = [
+        line("a", "ddim", steps, seed, distance, seconds_per_image=seconds)
+        for steps, cells in spread.items()
+        for seed, (seconds, distance) in enumerate(cells)
+    ]
+    folder = sweep(tmp_path / "s", lines)
+    points = summary.timed(study([folder]).points)
+    front = summary.pareto(points)
+    assert [p.steps for p in front] == [10]
+    assert [p.steps for p in summary.beside(front, points)] == [20]
+    page = report(folder, tmp_path / "out")
+    assert "1.10 ± 0.14 s" in page and "20 steps ≈" in page and "30 steps ≈" not in page
+    assert "an order within it is no claim" in page
+    single = sweep(tmp_path / "t", [entry for entry in lines if entry["seed"] == 0])
+    assert "How far times and distances scatter cannot be told" in report(single, tmp_path / "t")
 
 
 def test_missing_cells_are_those_of_the_incomplete_product(tmp_path):
     lines = [e for e in product(docs=("a", "b")) if (e["doc"], e["steps"]) != ("b", 20)]
     lines += [line("a", "rk45", None, seed, 3.0, nfe=61.5) for seed in (0, 1)]
-    found = study([sweep(tmp_path / "s", lines)]).missing()
+    found = missing(load(sweep(tmp_path / "s", lines)))
     assert sorted(found) == [
         (2, "ddim@uniform on b, 20 steps, seed 0, 1"),
         (2, "f_pndm@uniform on b, 20 steps, seed 0, 1"),
         (2, "rk45@uniform on b, adaptive, seed 0, 1"),
     ]
+
+
+def test_the_plan_says_what_is_missing(tmp_path):
+    lines = product(samplers=("ddim",))
+    plan = [e["cell"] for e in lines] + [f"a|deis:3@quad|50|{seed}" for seed in (0, 1)]
+    plan.append("b|c|rk45@uniform|-|0")  # of a doc that no finished cell is of
+    planned = sweep(tmp_path / "s", lines, plan=plan)
+    assert missing(load(planned)) == [
+        (2, "deis:3@quad on a, 50 steps, seed 0, 1"),
+        (1, "rk45@uniform on b|c, adaptive, seed 0"),
+    ]
+    assert "3 of 7 cells are missing: deis:3@quad" in report(planned, tmp_path / "s" / "out")
+    # What only looks incomplete was never asked for.
+    assert missing(load(sweep(tmp_path / "t", lines[1:], plan=plan[1:4]))) == []
+    old = report(sweep(tmp_path / "old", lines[1:]), tmp_path / "old" / "out")
+    assert "1 of 4 cells are missing (a guess from the others" in old
 
 
 # Several sweeps
@@ -353,8 +513,6 @@ def test_the_page_tells_what_a_reader_needs(full):
         *(
             "NFE 19",
             "NFE 61.5",
-            "Yardstick",
-            "2.871",
             "0e" * 32,
             "cd" * 32,
             "main.py --sweep plain",
@@ -394,6 +552,46 @@ def test_one_cell_of_one_seed_with_nothing_beside_it(tmp_path):
     assert "±" not in page.split('id="distance"')[0]
     assert not re.findall(r'<section id="(gain|samples|training|neighbours)"', page)
     Outline(page)
+
+
+@pytest.mark.parametrize(
+    "n, dataset, words",
+    [
+        (1617, {"same_size_distance": 1.234}, "1,617 random real images are <b>1.234</b> from all"),
+        (1617, {"same_size_distance": None}, None),  # a half has half as many
+        (1617, {"same_size_distance": NAN}, None),
+        (800, {}, r"two random halves (808 each) of the real images are <b>2.871</b> apart"),
+        (500, {}, None),
+    ],
+)
+def test_the_yardstick_is_of_about_as_many_images(tmp_path, n, dataset, words):
+    folder = sweep(tmp_path / "s", product(), n_samples=n)
+    path = folder / "sweep.json"
+    meta = json.loads(path.read_text())
+    meta["dataset"].update(dataset)
+    path.write_text(json.dumps(meta))
+    page = report(folder, tmp_path / "out")
+    assert words in page if words else "Yardstick" not in page
+    assert ("2.871" in page) == (n == 800)
+
+
+def test_the_page_has_all_options_of_every_sampler(tmp_path):
+    lines = product(samplers=("deis",), options={"order": 3, "variable": "t"})
+    lines += product(samplers=("ddim",), options={})
+    page = report(sweep(tmp_path / "s", lines), tmp_path / "out")
+    assert "<dt>deis</dt><dd>order=3, variable=t</dd>" in page
+    assert "<dt>ddim</dt><dd>none</dd>" in page
+
+
+def test_captions_explain_bold_and_ties(tmp_path):
+    values = {"ddim": (20.0, 21.0, 22.0), "deis": (20.1, 20.9, 22.1)}
+    lines = [line("a", s, 10, i, v) for s, of in values.items() for i, v in enumerate(of)]
+    report(sweep(tmp_path / "s", lines), tmp_path / "out")
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "bold: the best of its column, whatever it costs; ≈: not told apart" in markdown
+    assert re.search(r"\| \d+\.\d+ ± \d\.\d+ ≈ \(10\)", markdown)
+    latex = (tmp_path / "out" / "report.tex").read_text(encoding="utf-8")
+    assert "bold: the best of its column" in latex and r"$\approx$ \scriptsize(10)" in latex
 
 
 def test_one_seed_of_two_docs_says_that_there_is_no_uncertainty(tmp_path):
@@ -494,6 +692,22 @@ def test_tensorboard_has_one_row_per_point_and_no_more_after_another_report(full
     plugins = {v.metadata.plugin_data.plugin_name for v in values}
     assert "hparams" in plugins
     assert LABELS["distance"] in {v.tag for v in values}
+
+
+def test_rows_of_an_earlier_sweep_leave_tensorboard_and_nothing_else_does(tmp_path):
+    lines = product() + [line("a", "rk45", None, 0, 4.0, nfe=61.5)]
+    folder = tmp_path / "board"
+    old = board.write(study([sweep(tmp_path / "old", lines)]), folder)
+    assert not any("None" in str(path.relative_to(folder)) for path in old)
+    assert any("rk45-adaptive" in str(path) for path in old)
+    (old[-1].parent / "notes").touch()
+    (folder / "other").mkdir()
+    (folder / "other" / "events.out.tfevents.1.host").touch()
+    new = board.write(study([sweep(tmp_path / "new", product(samplers=("ddim",)))]), folder)
+    assert sorted(folder.rglob(board.FILE)) == sorted(new) and set(new) < set(old)
+    kept = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert kept == {board.FILE, "notes", "events.out.tfevents.1.host"}
+    assert len(list(folder.iterdir())) == len(new) + 2  # what became empty is gone
 
 
 def test_training_curves_are_thinned_and_smoothed(full, tmp_path):

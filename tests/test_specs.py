@@ -15,8 +15,9 @@ def made(
     variable: Literal["t", "rho"] = "t",
     scale: float = 1.0,
     flag: bool = False,
+    late: bool | None = True,
 ):
-    return process, grid, order, variable, scale, flag
+    return process, grid, order, variable, scale, flag, late
 
 
 def bare(process, grid):
@@ -40,6 +41,9 @@ REGISTRY = {"made": made, "bare": bare}
         ("made:scale=inf", {"scale": float("inf")}, "made:scale=inf"),
         ("made:2,rho,1.017,true", None, "made:2:rho:1.017:true"),
         (" made:flag=true:order=0 ", {"flag": True, "order": 0}, "made:0:flag=true"),
+        ("made:late=none", {"late": None}, "made:late=none"),
+        ("made:2:t:1:true:null", None, "made:2:flag=true:late=none"),
+        ("made:late=false", {"late": False}, "made:late=false"),
         ("bare", {}, "bare"),
         ("old", {"order": 1}, "made:1"),
         ("old:rho", {"order": 1, "variable": "rho"}, "made:1:rho"),
@@ -67,7 +71,9 @@ def test_what_a_text_means(text, given, canonical):
         ("made:", "order '' is not valid"),
         ("made:odrer=2", "'odrer=2' fits no option; made has the options order, variable, scale"),
         ("made:odrer=2", "did you mean order?"),
-        ("made:2:t:1:true:9", "'9' fits no option"),
+        ("made:2:t:1:true:true:9", "'9' fits no option"),
+        ("made:none", "order 'none' is not valid; it should be a whole number"),
+        ("made:late=maybe", "late 'maybe' is not valid; it should be true or false or null"),
         ("made:2:order=2", "order is said twice"),
         ("made:process=1", "'process=1' fits no option"),
         ("bare:1", "'1' fits no option; bare has no options"),

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from functions.metrics import Moments
 from main import main
 from runners import overview
+from runners.evaluate import Reference, same_size_distance
 from runners.report import cells
 from runners.sweepdir import Shard
 from tests.commands import TINY, run, start, wait_for
@@ -60,6 +63,10 @@ def records(exp: Path, name: str) -> list[dict]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def keys(exp: Path, name: str) -> list[str]:
     return [record["cell"] for record in records(exp, name)]
 
@@ -92,6 +99,9 @@ def test_every_combination_once(exp: Path, reported, capsys) -> None:
             assert all(0 <= i < 1617 and d >= 0 for i, d in record["neighbours"])
     sweep = cells.load(exp / "sweeps/all")
     assert sweep.meta["metrics"]["distance"] == f"FD[classifier]-{COUNT}"
+    assert set(sweep.meta["plan"]) == expected and len(sweep.meta["plan"]) == len(expected)
+    data = sweep.meta["dataset"]
+    assert 0 < data["same_size_distance"] != data["real_halves_distance"] > 0
     assert sweep.meta["docs"]["a"]["config"]["loss"]["skip"] == 9
     assert sweep.meta["docs"]["b"]["config"]["loss"]["skip"] == 4
     ((folders, out, training, images, board),) = reported
@@ -121,6 +131,7 @@ def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     assert np.array_equal(row, np.asarray(Image.open(exp / "sweeps/same" / record["sheet"])))
     made_by = json.loads((folder / "samples.json").read_text())
     assert (made_by["timesteps"], made_by["nfe"], record["nfe"]) == (4, 5, 5)
+    assert record["eps_scale"] == "skip"
     assert made_by["eps_scale"] == {"name": "skip", "k": 9, "tau": 0.99, "noise": "fresh"}
     assert (made_by["grid"], made_by["sample_type"]) == ("power", "s_pndm")
 
@@ -135,7 +146,9 @@ def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     assert path.read_bytes().startswith(before)
     found = keys(exp, "grown")
     assert len(found) == len(set(found)) == 2 * 2 * 2 * 2 + 1
-    assert set(cells.load(exp / "sweeps/grown").meta["docs"]) == {"a", "b"}
+    meta = cells.load(exp / "sweeps/grown").meta
+    assert set(meta["docs"]) == {"a", "b"}
+    assert sorted(meta["plan"]) == sorted(found)
 
 
 def test_killed_and_resumed(exp: Path, capsys) -> None:
@@ -170,6 +183,7 @@ def test_shards_are_disjoint_and_together_complete(exp: Path) -> None:
     command = words(exp, "parts", "ddim,ipndm:2", "3,4,5", "--seeds", "0,1")
     for part in ("0/2", "1/2"):
         assert main([*command, "--shard", part]) == 0
+        assert len(cells.load(exp / "sweeps/parts").meta["plan"]) == 12  # of all shards
     first, second = (
         {json.loads(line)["cell"] for line in path.read_text().splitlines()}
         for path in sorted((exp / "sweeps/parts").glob("cells-?-of-2.jsonl"))
@@ -215,17 +229,52 @@ def test_processes_share_a_cell(exp: Path) -> None:
         (["--sampling.precision", "bf16"], "precision was fp32, now bf16"),
         (["--sampling.clip", "true"], "clip was None, now True"),
         (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size was 20, now 9"),
+        (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets was 100, now 9"),
         (["--sampling.ema", "none"], "weights of a (step 2 then, step 2 now"),
     ],
 )  # fmt: skip
 def test_another_identity_is_refused(exp: Path, capsys, more: list[str], told: str) -> None:
     if not (exp / "sweeps/mine").exists():
         assert main(words(exp, "mine", "ddim", "2")) == 0
+    path = exp / "sweeps/mine/cells-0-of-1.jsonl"
+    path.write_bytes(path.read_bytes().partition(b"\n")[0] + b'\n{"cell": "a|dd')  # as of a kill
+    before = contents(exp / "sweeps/mine")
     capsys.readouterr()
-    assert main([*words(exp, "mine", "ddim", "2,3"), *more]) == 2
+    for shard in ([], ["--shard", "1/2"]):
+        assert main([*words(exp, "mine", "ddim", "2,3"), *more, *shard]) == 2
+        error = capsys.readouterr().err.partition("error: ")[2]
+        assert told in error and "--overwrite" in error and error.count("\n") == 1
+        assert contents(exp / "sweeps/mine") == before
+
+
+def test_cells_of_which_nobody_knows_how_they_were_made(exp: Path, capsys) -> None:
+    command = words(exp, "lost", "ddim", "2")
+    assert main(command) == 0
+    (exp / "sweeps/lost/sweep.json").unlink()
+    before = contents(exp / "sweeps/lost")
+    capsys.readouterr()
+    assert main([*command, "--eps_scale", "skip:5"]) == 2
     error = capsys.readouterr().err.partition("error: ")[2]
-    assert told in error and "--overwrite" in error and error.count("\n") == 1
-    assert len(keys(exp, "mine")) == 1
+    assert "no sweep.json" in error and "--overwrite" in error and error.count("\n") == 1
+    assert contents(exp / "sweeps/lost") == before
+    assert main([*command, "--eps_scale", "skip:5", "--overwrite"]) == 0
+    (record,) = records(exp, "lost")
+    assert record["eps_scale"] == "skip:5"
+
+
+def test_the_distance_of_equally_many_real_images() -> None:
+    features = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+    moments = Moments().add(features)
+
+    def distance(count: int, images: int) -> float | None:
+        reference = Reference(images, moments.mean, moments.cov, features, 0.0)
+        return same_size_distance(reference, count)
+
+    assert distance(51, 99) is None and distance(50, 50) is None
+    few, many = distance(10, 50), distance(40, 50)
+    assert few is not None and many is not None and 0 < many < few
+    assert few == distance(10, 50)
+    assert distance(50, 99) == pytest.approx(0, abs=1e-4)  # all that is kept
 
 
 def test_moved_aside_when_told(exp: Path) -> None:
@@ -244,6 +293,7 @@ def test_moved_aside_when_told(exp: Path) -> None:
         ("dim", "3", [], "--samplers dim: 'dim' is unknown"),
         ("ddim@quat", "3", [], "did you mean quad?"),
         ("rk45:0", None, [], "the cell a, rk45:0: tolerances should be above 0"),
+        ("ddim", "3", ["--eps_scale", "skip:0"], "eps_scale skip:0: k is a number of steps from 1"),
         ("rk45", "3", [], "--timesteps has no effect with rk45"),
         ("ddim", "3", ["--n_samples", "3"], "a sweep needs at least 4"),
         ("ddim", "3", ["--docs", "held"], "differ in their training images (1617 and"),
@@ -267,12 +317,30 @@ def test_the_report_again_and_two_side_by_side(exp: Path, reported, capsys) -> N
     reported.clear()
     command = ["--exp", str(exp), "--report", "--name", "left,right"]
     assert main(command) == 0
-    ((folders, out, _, images, _),) = reported
+    ((folders, out, _, images, board),) = reported
     assert folders == (exp / "sweeps/left", exp / "sweeps/right")
-    assert out == exp / "sweeps/left+right" and out.is_dir() and images is not None
+    assert out == exp / "reports/left,right" and out.is_dir() and images is not None
+    assert board == exp / "tensorboard/reports/left,right"
     reported.clear()
     capsys.readouterr()
     assert main([*command, "--data.dataset", "FOLDER", "--data.path", "nowhere"]) == 0
     assert reported[0][3] is None and "no nearest neighbours" in capsys.readouterr().err
+    assert main([*command, "--config", "digits"]) == 0
+    assert reported[1][3] is not None
+    for more, told in (
+        (["--data.pth", "x"], "there is no such key; did you mean data.path?"),
+        (["--config", "digitz"], "did you mean digits"),
+        (["--config", "digits", "--data.holdout", "2"], "--data.holdout: 2 is not valid"),
+    ):
+        assert main([*command, *more]) == 2
+        assert told in capsys.readouterr().err
+    assert len(reported) == 2
     assert main(["--exp", str(exp), "--report", "--name", "lefd"]) == 2
     assert "did you mean left?" in capsys.readouterr().err
+
+
+def test_sweeps_inside_one_another_have_their_own_places(exp: Path, reported) -> None:
+    for name in ("x/t", "y/t"):
+        assert main(words(exp, name, "ddim", "2")) == 0
+        assert reported[-1][1] == exp / "sweeps" / name
+        assert reported[-1][4] == exp / "tensorboard/sweeps" / name

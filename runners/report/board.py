@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from runners.report.study import Point, Study
 
 FILE = "events.out.tfevents.0.report"  # one fixed name: written anew with every report
+ADAPTIVE = "adaptive"  # in the place of a number of steps
 
 
 def write(study: Study, folder: Path) -> list[Path]:
     """One small event file for each point below `folder`; returns them. HParams takes each folder
-    as a row.
+    as a row, so those of earlier reports there that are no longer points go.
     """
     from tensorboard.summary.writer.record_writer import RecordWriter  # slow to import
 
@@ -28,6 +30,10 @@ def write(study: Study, folder: Path) -> list[Path]:
                 records.write(event)
             records.flush()
         files.append(path)
+    for stale in set(folder.glob(f"*/{FILE}")) - set(files):
+        stale.unlink()
+        with suppress(OSError):  # it holds what this program did not write
+            stale.parent.rmdir()
     return files
 
 
@@ -41,7 +47,7 @@ def _events(study: Study, point: Point) -> list[bytes]:
         "doc": point.doc,
         "sampler": cell.sampler,
         "grid": cell.grid,
-        "steps": "adaptive" if point.steps is None else point.steps,
+        "steps": ADAPTIVE if point.steps is None else point.steps,
         "nfe": point.nfe,
         "seeds": len(point.cells),
     }
@@ -58,6 +64,7 @@ def _events(study: Study, point: Point) -> list[bytes]:
 
 def _slug(point: Point) -> str:
     """A folder's name: readable, and distinct also where the readable parts are equal."""
-    text = f"{point.doc}|{point.sampler}|{point.steps}"
+    steps = ADAPTIVE if point.steps is None else point.steps
+    text = f"{point.doc}|{point.sampler}|{steps}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80] + "-" + digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,26 @@ from configs.problems import ConfigError
 log = logging.getLogger("skip_step")
 
 FORMAT = 1
-# Without these in it a sweep.json is none.
-COMMON = {"metrics", "dataset", "image", "docs"}
-# Without these a line is no cell; everything else of one may be missing or null.
-NEEDED = {"cell", "doc", "sampler", "grid", "seed", "nfe", "figures"}
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **{"text": str, "true or false": bool, "whole number": int, "number": (int, float)},
+    **{"mapping": dict, "list": list},
+}
+# What everything in here relies on: kind by entry; one that ends in ? may be missing or null.
+COMMON = {
+    **{"metrics": "mapping", "dataset": "mapping", "image": "list", "docs": "mapping"},
+    **{"plan": "list?"},
+}
+DOC = {
+    **{"run": "text", "config": "mapping", "weights_sha256": "text"},
+    **{"training_step": "whole number?"},
+}
+SECTIONS = {"loss": "mapping?", "diffusion": "mapping?", "model": "mapping?"}  # of a doc's config
+CELL = {
+    **{"cell": "text", "doc": "text", "sampler": "text", "grid": "text", "seed": "whole number"},
+    **{"nfe": "number", "figures": "mapping", "steps": "whole number?", "clip": "true or false?"},
+    **{"seconds_per_image": "number?", "sheet": "text?", "neighbours": "list?"},
+    **{"sampler_name": "text?", "options": "mapping?", "warnings": "list?"},
+}
 
 
 @dataclass(frozen=True)
@@ -57,19 +74,24 @@ class Sweep:
         """The sweep's name; its folder's where sweep.json says none."""
         return str(self.meta.get("name") or self.folder.name)
 
+    @property
+    def plan(self) -> list[str] | None:
+        """Keys of all cells that were ever asked for; None where an older program kept none."""
+        return self.meta.get("plan")
+
 
 def load(folder: Path) -> Sweep:
     """Read a sweep's folder. Of a cell that two shards finished, the last line counts; a line that
-    a killed job left unfinished is ignored.
+    a killed job left unfinished is ignored; a damaged one is named in the log and not counted.
 
-    Raises ConfigError for a folder without a readable sweep.json, or of another format.
+    Raises ConfigError for a folder without a sound sweep.json, or of another format.
     """
     meta = _meta(folder / "sweep.json")
     cells: dict[str, Cell] = {}
     for path in sorted(folder.glob("cells-*.jsonl")):
-        for record in _records(path):
-            cells.pop(record["cell"], None)  # the later one also takes the later place
-            cells[record["cell"]] = _cell(folder, record)
+        for cell in _cells(path):
+            cells.pop(cell.key, None)  # the later one also takes the later place
+            cells[cell.key] = cell
     return Sweep(folder, meta, list(cells.values()))
 
 
@@ -83,30 +105,71 @@ def _meta(path: Path) -> dict[str, Any]:
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
         raise ConfigError(f"{path} has format {found}; this program reads format {FORMAT}")
-    if lacking := sorted(COMMON - meta.keys()) or "distance" not in meta["metrics"]:
-        named = ", ".join(lacking) if isinstance(lacking, list) else "metrics.distance"
-        raise ConfigError(f"{path} lacks {named}; run the sweep under another name")
+    try:
+        _check_meta(meta)
+    except ValueError as err:
+        raise ConfigError(f"{path} is damaged: {err}; run the sweep under another name") from err
     return meta
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _check_meta(meta: dict[str, Any]) -> None:
+    """Raises ValueError that names what is lacking or of another kind."""
+    _check(meta, COMMON)
+    _check(
+        meta["metrics"], {"distance": "text", **dict.fromkeys(meta["metrics"], "text")}, "metrics."
+    )
+    _check(meta["dataset"], {"fingerprint": "text"}, "dataset.")
+    image = meta["image"]
+    if len(image) != 3 or not all(type(size) is int and size > 0 for size in image):
+        raise ValueError(f"image is {_short(image)}, not [channels, height, width]")
+    if not meta["docs"]:
+        raise ValueError("docs is empty")
+    _check(meta["docs"], dict.fromkeys(meta["docs"], "mapping"), "docs.")
+    for name, doc in meta["docs"].items():
+        _check(doc, DOC, f"docs.{name}.")
+        _check(doc["config"], SECTIONS, f"docs.{name}.config.")
+    for key in meta.get("plan") or []:
+        if not isinstance(key, str) or key.count("|") < 3:
+            raise ValueError(f"plan has {_short(key)}, not DOC|SAMPLER@GRID|STEPS|SEED")
+
+
+def _check(values: dict[str, Any], kinds: dict[str, str], where: str = "") -> None:
+    for key, kind in kinds.items():
+        value, wanted = values.get(key), KINDS[kind.rstrip("?")]
+        if value is None and kind.endswith("?"):
+            continue
+        if key not in values:
+            raise ValueError(f"it lacks {where}{key}")
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise ValueError(f"{where}{key} is {_short(value)}, not a {kind.rstrip('?')}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _cells(path: Path) -> list[Cell]:
     lines = path.read_bytes().split(b"\n")
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict) and record.keys() >= NEEDED:
-            found.append(record)
-        elif number < len(lines):  # the last one is what a kill leaves behind
-            log.warning("%s: line %d is damaged and not counted", path, number)
+            found.append(_cell(path.parent, json.loads(line)))
+        except (ValueError, OverflowError) as err:
+            if number < len(lines):  # the last one is what a kill leaves behind
+                log.warning("%s: line %d is damaged and not counted: %s", path, number, err)
     return found
 
 
-def _cell(folder: Path, record: dict[str, Any]) -> Cell:
+def _cell(folder: Path, record: Any) -> Cell:
+    """Raises ValueError or OverflowError for what is no cell."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{_short(record)} is no mapping")
+    _check(record, CELL)
+    if not math.isfinite(record["nfe"]):
+        raise ValueError(f"nfe is {record['nfe']}, not finite")
     sheet = record.get("sheet")
     return Cell(
         key=record["cell"],
@@ -120,9 +183,16 @@ def _cell(folder: Path, record: dict[str, Any]) -> Cell:
         figures={name: number(value) for name, value in record["figures"].items()},
         seconds=number(record.get("seconds_per_image")),
         sheet=folder / sheet if sheet else None,
-        neighbours=[(int(i), number(d)) for i, d in record.get("neighbours") or []],
+        neighbours=[_neighbour(entry) for entry in record.get("neighbours") or []],
         record=record,
     )
+
+
+def _neighbour(entry: Any) -> tuple[int, float]:
+    match entry:
+        case [int(index), int() | float() as distance] if index >= 0:
+            return index, float(distance)
+    raise ValueError(f"neighbours has {_short(entry)}, not [training index, distance]")
 
 
 def number(value: Any) -> float:

@@ -82,11 +82,12 @@ def against_nfe(
     return svg[0]
 
 
-def time_against_distance(study: Study, front: Sequence[Point], look: Look, joined: bool) -> str:
-    """Distance against seconds per image (log axis), the Pareto front as a broad line. joined: the
-    points of one sampler by a thin one.
+def time_against_distance(
+    study: Study, points: Sequence[Point], front: Sequence[Point], look: Look, joined: bool
+) -> str:
+    """Distance against seconds per image (log axis), the Pareto front as a broad line; bars: std
+    over seeds of both. joined: the points of one sampler by a thin line.
     """
-    points = [p for p in finite(study.points) if p.seconds.mean > 0]
     name = f"{study.distance.label} against seconds per image, with the Pareto front"
     with _chart(name) as (axes, svg):
         seconds = [p.seconds.mean for p in front]
@@ -96,11 +97,13 @@ def time_against_distance(study: Study, front: Sequence[Point], look: Look, join
         )
         for doc, sampler in study.lines:
             line = [p for p in points if (p.doc, p.sampler) == (doc, sampler)]
-            nothing = [math.nan] * len(line)
             x, y = [p.seconds.mean for p in line], [p.distance.mean for p in line]
-            _bars(axes, x, y, nothing, look(doc, sampler), 0.7 if joined else 0)
-        _log_x(axes, [p.seconds.mean for p in points])
-        _scale_y(axes, [p.distance.mean for p in points], [], True)
+            errors, across = [p.distance.std for p in line], [p.seconds.std for p in line]
+            _bars(axes, x, y, errors, look(doc, sampler), 0.7 if joined else 0, across)
+        edges = [max(e, p.seconds.mean / 2) for p in points for e in _covered(p.seconds)]
+        _log_x(axes, edges)  # a bar may end at zero or below
+        covered = [edge for p in points for edge in _covered(p.distance)]
+        _scale_y(axes, [p.distance.mean for p in points], covered, True)
         axes.set_xlabel("seconds per image (log)")
         axes.set_ylabel(study.distance.label)
     return svg[0]
@@ -162,12 +165,14 @@ def _bars(
     errors: Sequence[float],
     style: Style,
     width: float,
+    across: Sequence[float] = (),
 ) -> None:
-    known = any(map(math.isfinite, errors))
+    known, timed = (any(map(math.isfinite, spread)) for spread in (errors, across))
     axes.errorbar(
         x,
         y,
         yerr=np.nan_to_num(errors) if known else None,
+        xerr=np.nan_to_num(across) if timed else None,
         color=style.colour,
         marker=style.marker,
         markerfacecolor=PAPER if style.hollow else style.colour,

@@ -154,8 +154,9 @@ def _of_doc(doc: Doc) -> Iterator[tuple[str, str]]:
     if scale in EPS_SCALES:
         yield EPS_SCALES[scale], f"eps scale {doc.eps_scale}"
     diffusion, model = (doc.config.get(key) or {} for key in ("diffusion", "model"))
-    if diffusion.get("process") in PROCESSES:
-        yield PROCESSES[diffusion["process"]], f"process {diffusion['process']}"
+    process = str(diffusion.get("process"))
+    if process in PROCESSES:
+        yield PROCESSES[process], f"process {process}"
     if diffusion.get("beta_schedule") == "cosine":
         yield "2102.09672", "schedule cosine"
     if model.get("name") == "ddpm":

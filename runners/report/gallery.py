@@ -10,7 +10,7 @@ from runners.report import markup
 from runners.report.markup import escape
 from runners.report.pictures import Strips, pairs, strips
 from runners.report.study import Point, Study, steps_title
-from runners.report.summary import best
+from runners.report.summary import best, finite
 from runners.report.verdict import digits_of
 
 Images = Callable[[Sequence[int]], Tensor]
@@ -18,7 +18,7 @@ ALL_OPEN = 15  # rows of samples up to which nothing is folded
 
 
 def samples(study: Study) -> str:
-    """Strips of samples; the same noise stands behind every column."""
+    """Strips of samples; the same noise stands behind every column of rows of one seed."""
     found = strips(study.points, study.shape)
     if not found.sources:
         return ""
@@ -37,9 +37,13 @@ def samples(study: Study) -> str:
             _strip(study, found, p, _title(study, p.doc, p.sampler)) for p in rows
         )
         by_steps += [markup.details(steps_title(steps), strips_html)] if rows else []
+    seeds = sorted(set(found.seeds.values()))
     text = (
-        f"Images 0 to {found.columns - 1} of the first seed, with {escape(study.distance.label)}. "
-        "Every column began as the same noise, in all rows."
+        f"Images 0 to {found.columns - 1} of "
+        + (f"seed {seeds[0]}" if len(seeds) == 1 else "the seed that each row names")
+        + f", with {escape(study.distance.label)} (mean over the row's seeds). "
+        + "Every column began as the same noise, in all rows"
+        + (" of one seed." if len(seeds) > 1 else ".")
         + ("" if few else " The best sampler of each doc is unfolded.")
         + (" Packed with slight loss." if found.lossy else "")
     )
@@ -80,11 +84,13 @@ def _pictures(found: Strips) -> str:
 
 
 def _strip(study: Study, found: Strips, point: Point, title: str) -> str:
-    index = list(found.sources).index((point.doc, point.sampler, point.steps))
+    place = (point.doc, point.sampler, point.steps)
+    index = list(found.sources).index(place)
+    seed = f", seed {found.seeds[place]}" if len(set(found.seeds.values())) > 1 else ""
     value = markup.number(point.distance.mean, digits_of(study, "distance"))
     name = escape(f"samples of {point.doc}, {point.title}")
     return (
-        f'<div class="strip"><p>{title} {markup.evaluations(point.nfe)}<br>'
+        f'<div class="strip"><p>{title}{seed} {markup.evaluations(point.nfe)}<br>'
         f'<span class="value">{value}</span></p><div class="film" tabindex="0">'
         f'<div class="s{index}" role="img" aria-label="{name}"></div></div></div>'
     )
@@ -97,7 +103,7 @@ def neighbours(study: Study, images: Images | None) -> str:
         able = [
             p for p in study.points if p.doc == doc.label and any(c.neighbours for c in p.cells)
         ]
-        point = best(able)
+        point = best(able) or next(iter(finite(able)), None)
         found = pairs(point, study.shape, images) if point is not None else None
         if point is None or found is None:
             continue
@@ -113,9 +119,9 @@ def neighbours(study: Study, images: Images | None) -> str:
     if not blocks:
         return ""
     text = (
-        "Above: samples of each doc's best cell. Below: the training image nearest to each in "
-        "the features that the distance is measured in, and how far it is. A sample that repeats "
-        "a training image is a copy, not a success."
+        "Above: samples of each doc's best cell (its first, where they have no seed in common). "
+        "Below: the training image nearest to each in the features that the distance is measured "
+        "in, and how far it is. A sample that repeats a training image is a copy, not a success."
     )
     return markup.section(
         "neighbours",

@@ -18,6 +18,7 @@ __all__ = [
     "note",
     "number",
     "section",
+    "seeds",
     "spread",
     "table",
 ]
@@ -74,6 +75,12 @@ def spread(stat: Stat, digits: int) -> str:
     return f"{text} ± {number(stat.std, digits)}" if math.isfinite(stat.std) else text
 
 
-def evaluations(nfe: float) -> str:
-    """`NFE 19`, small."""
-    return f'<span class="nfe">NFE {count(nfe)}</span>'
+def seeds(n: int) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def evaluations(nfe: float, more: str = "") -> str:
+    """`NFE 19`, small, and `more` below it."""
+    below = f'<span class="nfe few">{more}</span>' if more else ""
+    return f'<span class="nfe">NFE {count(nfe)}</span>{below}'

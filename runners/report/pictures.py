@@ -27,11 +27,12 @@ GAP = 128  # grey between images: seen on light and on dark pages, beside light 
 
 @dataclass(frozen=True)
 class Strips:
-    """Data addresses of the strips by (doc, sampler, steps); columns: images in each; ratio: width
-    by height of one; lossy: not bit for bit.
+    """Data addresses of the strips by (doc, sampler, steps), and the seeds they are of; columns:
+    images in each; ratio: width by height of one; lossy: not bit for bit.
     """
 
     sources: dict[tuple[str, str, int | None], str]
+    seeds: dict[tuple[str, str, int | None], int]
     columns: int
     ratio: float
     lossy: bool
@@ -41,7 +42,9 @@ def strips(points: Sequence[Point], shape: Sequence[int]) -> Strips:
     """The first images of every point that has a sheet, all cut alike and packed as well as BUDGET
     asks for. shape: (C, H, W) of an image.
     """
-    sheets = {(p.doc, p.sampler, p.steps): sheet for p in points if (sheet := sheet_of(p))}
+    found = {(p.doc, p.sampler, p.steps): one for p in points if (one := sheet_of(p))}
+    sheets = {key: sheet for key, (sheet, _) in found.items()}
+    seeds = {key: seed for key, (_, seed) in found.items()}
     some = list(sheets.values())[:: -(-len(sheets) // TRIED) or 1]
     for columns, kind, quality in TRIES:  # all of them, over and over, would take long
         size = sum(len(address(framed(one, shape, columns), kind, quality)) for one in some)
@@ -51,7 +54,7 @@ def strips(points: Sequence[Point], shape: Sequence[int]) -> Strips:
     packed = {key: address(picture, kind, quality) for key, picture in cut.items()}
     widest = max((sheet.width // shape[2] for sheet in sheets.values()), default=0)
     ratio = next((picture.width / picture.height for picture in cut.values()), 1)
-    return Strips(packed, min(columns, widest), ratio, kind != "PNG")
+    return Strips(packed, seeds, min(columns, widest), ratio, kind != "PNG")
 
 
 def framed(sheet: Image.Image, shape: Sequence[int], columns: int) -> Image.Image:
@@ -63,12 +66,12 @@ def framed(sheet: Image.Image, shape: Sequence[int], columns: int) -> Image.Imag
     return to_picture(grid(images, n, gap=max(1, shape[2] // 16), paper=GAP))
 
 
-def sheet_of(point: Point) -> Image.Image | None:
-    """The picture of a point's first images: of the first seed that has a readable one."""
+def sheet_of(point: Point) -> tuple[Image.Image, int] | None:
+    """The picture of a point's first images, and its seed: the first that has a readable one."""
     for cell in point.cells:
         found = _open(cell.sheet)
         if found is not None:
-            return found
+            return found, cell.seed
     return None
 
 

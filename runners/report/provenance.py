@@ -9,24 +9,19 @@ from typing import Any
 
 import yaml
 
-from runners.report import markup
+from runners.report import markup, missing
 from runners.report.markup import escape
 from runners.report.study import Doc, Study
 
 FULL = 50_000  # samples of a figure that compares with published ones
-NAMED = 5  # points with missing cells that are named one by one
 
 
 def warnings(study: Study) -> list[str]:
     """What a reader of the figures must know, plain text, gravest first."""
     found = []
-    missing = study.missing()
-    if missing:
-        lost = sum(number for number, _ in missing)
-        total = lost + sum(len(sweep.cells) for sweep in study.sweeps)
-        named = "; ".join(text for _, text in missing[:NAMED])
-        more = "; ..." if len(missing) > NAMED else ""
-        found.append(f"{lost} of {total} cells are missing: {named}{more}")
+    for sweep in study.sweeps:
+        if text := missing.warning(sweep):
+            found.append(text if len(study.sweeps) == 1 else f"{sweep.name}: {text}")
     lost = sum(
         not math.isfinite(cell.figures.get(study.distance.label, math.nan))
         for sweep in study.sweeps
@@ -58,7 +53,7 @@ def _of_cells(study: Study) -> list[str]:
     said: Counter[str] = Counter()
     for sweep in study.sweeps:
         for cell in sweep.cells:
-            said.update(map(str, set(cell.record.get("warnings") or [])))
+            said.update(set(map(str, cell.record.get("warnings") or [])))
     return [f"{text} (in {times:,} cells)" for text, times in said.most_common()]
 
 
@@ -78,6 +73,8 @@ def section(study: Study) -> str:
         _pairs(_data(study)),
         "<h3>Weights</h3>",
         *(_pairs(_weights(doc), doc.label) for doc in study.docs),
+        "<h3>Options of the samplers</h3>",
+        _pairs(_samplers(study)),
         "<h3>Settings and software</h3>",
         *(_pairs(_sweep(study, i), sweep.name) for i, sweep in enumerate(study.sweeps)),
         "<h3>Commands</h3>",
@@ -104,7 +101,6 @@ def _data(study: Study) -> dict[str, Any]:
         "data set": known.get("dataset"),
         "real images": known.get("images"),
         "fingerprint of the data": known.get("fingerprint"),
-        "distance of two halves of the real images": known.get("real_halves_distance"),
         "feature extractor": known.get("extractor"),
         "SHA-256 of the extractor": known.get("extractor_sha256"),
         "samples per cell": study.meta.get("n_samples"),
@@ -122,6 +118,19 @@ def _weights(doc: Doc) -> dict[str, Any]:
         "loss": _inline(doc.config.get("loss")),
         "eps scale": doc.eps_scale,
     }
+
+
+def _samplers(study: Study) -> dict[str, Any]:
+    """All options of every sampler, defaults included."""
+    found: dict[str, list[str]] = {}
+    for sweep in study.sweeps:
+        for cell in sweep.cells:
+            options = cell.record.get("options")
+            if options is not None:
+                name = cell.sampler + (", clipped" if cell.clip else "")
+                texts = found.setdefault(name, [])
+                texts.append(", ".join(f"{k}={v}" for k, v in options.items()) or "none")
+    return {name: _distinct(texts) for name, texts in found.items()}
 
 
 def _sweep(study: Study, index: int) -> dict[str, Any]:

@@ -9,9 +9,18 @@ from pathlib import Path
 from runners.report import charts, markup, published
 from runners.report.curves import curve
 from runners.report.markup import escape
-from runners.report.study import Doc, Metric, Study, steps_title
+from runners.report.study import Doc, Metric, Point, Study, steps_title
 from runners.report.style import Style, Styles, legend, nth_colour
-from runners.report.summary import baseline, finite, gains, pareto
+from runners.report.summary import (
+    Gain,
+    baseline,
+    beside,
+    decimals,
+    finite,
+    gains,
+    pareto,
+    timed,
+)
 from runners.report.verdict import digits_of
 
 CROWDED = 16  # lines beyond which they share no chart
@@ -29,7 +38,9 @@ def distance(study: Study) -> str:
         return ""
     look = styles(study)
     shown, words = _references(study)
-    bars = " Bars: standard deviation over seeds." if len(study.seeds) > 1 else ""
+    several = any(p.distance.n > 1 for p in study.points)
+    bars = " Points: means over the seeds of each." if several else ""
+    bars += " Bars: standard deviation over them." if several else ""
     caption = f"{escape(study.distance.label)} against NFE.{bars} {words}"
     others = [metric for metric in study.metrics[1:] if finite(study.points, metric.key)]
     if len(study.lines) <= CROWDED:
@@ -96,21 +107,12 @@ def _references(study: Study) -> tuple[list[published.Curve], str]:
 
 def time(study: Study) -> str:
     """Seconds per image against distance, and who is on the Pareto front."""
-    front = pareto(study.points)
-    if not front:
+    ranked = timed(study.points)
+    points = ranked or [p for p in finite(study.points) if p.seconds.mean > 0]
+    if not points:
         return ""
+    front = pareto(ranked)
     look = styles(study)
-    digits = digits_of(study, "distance")
-    several = len(study.docs) > 1
-    rows = [
-        [
-            (f'<span class="doc">{escape(p.doc)}</span>' if several else "")
-            + f"{escape(p.sampler)}, {steps_title(p.steps)}{markup.evaluations(p.nfe)}",
-            f"{p.seconds.mean:.3g} s",
-            markup.spread(p.distance, digits),
-        ]
-        for p in front
-    ]
     devices = {str(c.record.get("device")) for s in study.sweeps for c in s.cells}
     caption = f"Measured on {escape(', '.join(sorted(devices)))}" + (
         ": times of different devices are not comparable." if len(devices) > 1 else "."
@@ -118,17 +120,47 @@ def time(study: Study) -> str:
     joined = len(study.lines) <= CROWDED
     if not joined:
         caption += " Too many lines to tell all apart here: colours and markers only."
-    chart = markup.figure(charts.time_against_distance(study, front, look, joined), caption)
-    listed = markup.details(
-        f"On the front: {len(rows)} of {len(study.points)}",
-        markup.note("Nothing else is both faster and closer (broad line).")
-        + markup.table(["", "per image", escape(study.distance.label)], rows, "figures"),
-        len(rows) <= SHORT,
-    )
+    if any(p.seconds.n > 1 for p in points):
+        caption += " Bars: standard deviation over seeds."
+    chart = charts.time_against_distance(study, points, front, look, joined)
+    chart = markup.figure(chart, caption)
+    listed = _front(study, front, points)
     return markup.section(
         "time",
         "Quality against time",
         f'<div class="beside"><div>{look.legend(joined)}{chart}</div><div>{listed}</div></div>',
+    )
+
+
+def _front(study: Study, front: Sequence[Point], points: Sequence[Point]) -> str:
+    """Who is on the Pareto front, who is not told apart from it, and how sure that is."""
+    if not front:
+        return markup.note("No front: the points have no seed in common.")
+    level, digits = beside(front, points), digits_of(study, "distance")
+    rows = [
+        [
+            (f'<span class="doc">{escape(p.doc)}</span>' if len(study.docs) > 1 else "")
+            + f"{escape(p.sampler)}, {steps_title(p.steps)}{' ≈' if p in level else ''}"
+            + markup.evaluations(p.nfe),
+            f"{markup.spread(p.seconds, decimals([p.seconds.mean]))} s",
+            markup.spread(p.distance, digits),
+        ]
+        for p in sorted([*front, *level], key=lambda p: p.seconds.mean)
+    ]
+    words = (
+        f"By the means over {markup.seeds(front[0].distance.n)} nothing else is both faster and "
+    )
+    words += "closer (broad line). "
+    if front[0].distance.n > 1:
+        words += "±: standard deviation over seeds; an order within it is no claim."
+    else:
+        words += "How far times and distances scatter cannot be told: one seed."
+    words += " ≈: off the line, but not told apart from it at 95 %." if level else ""
+    return markup.details(
+        f"On the front: {len(front)} of {len(points)}",
+        markup.note(words)
+        + markup.table(["", "per image", escape(study.distance.label)], rows, "figures"),
+        len(rows) <= SHORT,
     )
 
 
@@ -137,20 +169,20 @@ def gain(study: Study) -> str:
     if len(study.docs) < 2:
         return ""
     over = baseline(study)
-    one_seed = len(study.seeds) == 1
+    others = [doc for doc in study.docs if doc is not over]
+    found = [one for doc in others for one in gains(study, over, doc).values()]
     words = (
         f"Gain = 100 (1 - distance / distance of <b>{escape(over.label)}</b>) percent of "
         f"{escape(study.distance.label)}: positive means a lower distance than the baseline's. "
     )
     words += (
         "There is no uncertainty: one seed."
-        if one_seed
-        else "± is the standard error over seeds, propagated from both, seed by seed where they "
-        "have the same, as equal seeds begin with equal noise; <b>bold</b>: zero lies outside the "
-        "95 % interval (Student's t). Seeds vary the sampling noise only: how far two trainings of "
+        if not any(one.known for one in found)
+        else "± is the standard error over the seeds that both have, propagated from both seed by "
+        "seed, as equal seeds begin with equal noise; <b>bold</b>: zero lies outside the 95 % "
+        "interval (Student's t). Seeds vary the sampling noise only: how far two trainings of "
         "the same kind lie apart is not in it."
     )
-    others = [doc for doc in study.docs if doc is not over]
     key = legend([(nth_colour(i), name) for i, name in enumerate(study.samplers)])
     blocks = [_gain_of(study, over, doc) for doc in others]
     shown = len(others) <= 3
@@ -167,7 +199,9 @@ def _gain_of(study: Study, over: Doc, doc: Doc) -> tuple[str, str]:
     found = gains(study, over, doc)
     title = escape(doc.label)
     if not found:
-        return title, markup.note(f"No sampler and step count in common with {escape(over.label)}.")
+        text = f"No sampler, step count and seed in common with {escape(over.label)}: no gain."
+        return title, markup.note(text)
+    most = max(one.seeds for one in found.values())
     rows = []
     for sampler in study.samplers:
         cells = [escape(sampler)]
@@ -178,19 +212,27 @@ def _gain_of(study: Study, over: Doc, doc: Doc) -> tuple[str, str]:
                 continue
             error = f" ± {one.error:.1f}" if math.isfinite(one.error) else ""
             mark = ' class="best"' if one.clear else ""
-            cells.append(f"<span{mark}>{one.percent:+.1f}{error}</span>")
+            seeds = markup.seeds(one.seeds) if one.seeds < most else ""
+            few = f'<span class="nfe few">{seeds}</span>' if seeds else ""
+            cells.append(f"<span{mark}>{one.percent:+.1f}{error}</span>{few}")
         rows.append(cells)
-    better = sum(one.percent > 0 for one in found.values())
-    clear = [one for one in found.values() if one.clear]
-    lowest, highest = (f(one.percent for one in found.values()) for f in (min, max))
-    text = f"Lower distance in {better} of {len(found)} places, {lowest:+.1f} to {highest:+.1f} %"
-    if len(study.seeds) > 1:
-        above = sum(one.percent > 0 for one in clear)
-        text += f"; clearly lower in {above}, clearly higher in {len(clear) - above}"
+    text = _summed_up(list(found.values()))
     chart = charts.gain_against_nfe(study, over.label, doc.label, found)
     table = markup.table(["%", *map(steps_title, study.steps)], rows, "figures")
     figure = markup.figure(chart, "Gain in %. Bars: standard error.")
     return title, f'<p>{text}.</p><div class="flow">{table}{figure}</div>'
+
+
+def _summed_up(found: Sequence[Gain]) -> str:
+    better = sum(one.percent > 0 for one in found)
+    lowest, highest = (f(one.percent for one in found) for f in (min, max))
+    text = f"Lower distance in {better} of {len(found)} places, {lowest:+.1f} to {highest:+.1f} %; "
+    clear = [one.percent > 0 for one in found if one.clear]
+    unknown = sum(not one.known for one in found)
+    if unknown == len(found):
+        return f"{text}how clearly cannot be told: one seed"
+    text += f"clearly lower in {sum(clear)}, clearly higher in {len(clear) - sum(clear)}"
+    return f"{text}, cannot be told in {unknown}: one seed" if unknown else text
 
 
 def training(study: Study, runs: dict[str, Path]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +88,15 @@ class Point:
     def distance(self) -> Stat:
         return self.figures["distance"]
 
+    def over(self, seeds: Set[int]) -> Point:
+        """The same of these seeds only, of which it has at least one."""
+        cells = tuple(cell for cell in self.cells if cell.seed in seeds)
+        figures = {key: figure.over(seeds) for key, figure in self.figures.items()}
+        nfe = stat({cell.seed: cell.nfe for cell in cells}).mean
+        return replace(
+            self, nfe=nfe, seconds=self.seconds.over(seeds), figures=figures, cells=cells
+        )
+
     @property
     def title(self) -> str:
         """`deis:3, 10 steps (NFE 10)`."""
@@ -155,28 +163,6 @@ class Study:
     def line(self, doc: str, sampler: str) -> list[Point]:
         """The points of one line, by NFE."""
         return [p for p in self.points if (p.doc, p.sampler) == (doc, sampler)]
-
-    def missing(self) -> list[tuple[int, str]]:
-        """Cells that the other cells lead one to expect (docs x samplers x steps x seeds), by
-        point: how many, and which.
-        """
-        found = []
-        for sweep in self.sweeps:
-            docs = list(dict.fromkeys(cell.doc for cell in sweep.cells))
-            kinds = dict.fromkeys((c.sampler, c.grid, c.steps is None) for c in sweep.cells)
-            steps = sorted({c.steps for c in sweep.cells if c.steps is not None})
-            seeds = sorted({cell.seed for cell in sweep.cells})
-            there = {(c.doc, c.sampler, c.grid, c.steps, c.seed) for c in sweep.cells}
-            for doc, (sampler, grid, adaptive) in product(docs, kinds):
-                for asked in [None] if adaptive else steps:
-                    place = (doc, sampler, grid, asked)
-                    lost = [seed for seed in seeds if (*place, seed) not in there]
-                    if lost:
-                        shown = steps_title(asked)
-                        listed = ", ".join(map(str, lost))
-                        text = f"{sampler}@{grid} on {doc}, {shown}, seed {listed}"
-                        found.append((len(lost), text))
-        return found
 
 
 def study(folders: Sequence[Path]) -> Study:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,14 @@ class Stat:
         """Standard error of the mean."""
         return self.std / math.sqrt(self.n) if self.n > 1 else math.nan
 
+    def over(self, seeds: Set[int]) -> Stat:
+        """The same of those of these seeds that it has."""
+        return stat({seed: value for seed, value in self.by_seed.items() if seed in seeds})
+
 
 def stat(by_seed: dict[int, float]) -> Stat:
     """Statistics of what is finite among the values."""
-    kept = {seed: value for seed, value in by_seed.items() if math.isfinite(value)}
+    kept = {seed: value for seed, value in sorted(by_seed.items()) if math.isfinite(value)}
     found = np.array(list(kept.values()), dtype=np.float64)
     mean = float(found.mean()) if len(found) else math.nan
     return Stat(mean, float(found.std(ddof=1)) if len(found) > 1 else math.nan, kept)
@@ -44,8 +48,9 @@ def stat(by_seed: dict[int, float]) -> Stat:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two means, its standard error and the reach of its 95 % interval on either
-    side (Student's t); both NaN where a seed alone says nothing of its spread.
+    """A mean difference, its standard error and the reach of its 95 % interval on either side
+    (Student's t); these are NaN where a seed alone says nothing of its spread, all three where
+    there is no seed.
     """
 
     value: float
@@ -54,18 +59,13 @@ class Difference:
 
 
 def difference(one: Stat, other: Stat, ratio: float = 1.0) -> Difference:
-    """`one.mean - ratio other.mean`. Equal seeds mean equal noise, and figures of equal seeds vary
-    together: where the seeds are the same they are subtracted seed by seed, elsewhere the two are
-    taken as independent.
+    """`one - ratio other`, seed by seed over the seeds that both have: equal seeds mean equal
+    noise, and their figures vary together.
     """
-    if one.by_seed.keys() == other.by_seed.keys():
-        paired = {s: value - ratio * other.by_seed[s] for s, value in one.by_seed.items()}
-        error = stat(paired).error
-    else:
-        error = math.hypot(one.error, ratio * other.error)
-    freedom = min(one.n, other.n) - 1
-    quantile = float(stdtrit(freedom, 0.975)) if freedom > 0 else math.nan
-    return Difference(one.mean - ratio * other.mean, error, quantile * error)
+    seeds = one.by_seed.keys() & other.by_seed.keys()
+    paired = stat({s: one.by_seed[s] - ratio * other.by_seed[s] for s in seeds})
+    quantile = float(stdtrit(paired.n - 1, 0.975)) if paired.n > 1 else math.nan
+    return Difference(paired.mean, paired.error, quantile * paired.error)
 
 
 def finite(points: Iterable[Point], key: str = "distance") -> list[Point]:
@@ -73,10 +73,23 @@ def finite(points: Iterable[Point], key: str = "distance") -> list[Point]:
     return [point for point in points if math.isfinite(point.figures[key].mean)]
 
 
+def level(points: Iterable[Point], key: str = "distance") -> list[Point]:
+    """The points whose figure is a number, each over only the seeds that all of them have; empty
+    where they have none in common. What is ranked must be level: another seed is other noise.
+    """
+    able = finite(points, key)
+    if not able:
+        return []
+    seeds = set.intersection(*(set(point.figures[key].by_seed) for point in able))
+    return [point.over(seeds) for point in able] if seeds else []
+
+
 def best(points: Iterable[Point], key: str = "distance", lower: bool = True) -> Point | None:
-    """The point with the best mean; of equals the one of fewer evaluations. None of no number."""
+    """Of level points the one with the best mean; of equals the one of fewer evaluations. None
+    where no point has a number, or they have no seed in common.
+    """
     sign = 1 if lower else -1
-    ranked = sorted(finite(points, key), key=lambda p: (sign * p.figures[key].mean, p.nfe))
+    ranked = sorted(level(points, key), key=lambda p: (sign * p.figures[key].mean, p.nfe))
     return ranked[0] if ranked else None
 
 
@@ -86,40 +99,63 @@ def indistinguishable(one: Stat, other: Stat) -> bool:
     return abs(found.value) <= found.reach
 
 
-def winners(study: Study) -> list[tuple[int, Point]]:
+def winners(study: Study) -> list[tuple[int, Point | None]]:
     """(budget, best point that needs at most so many evaluations) for every step count that was
-    asked for, and for the largest number of evaluations.
+    asked for, and for the largest number of evaluations, from the first that is enough for one;
+    None where those that compete have no seed in common.
     """
     points = finite(study.points)
     asked = {steps for steps in study.steps if steps is not None}
     budgets = asked | ({math.ceil(max(p.nfe for p in points))} if points else set())
-    found = []
-    for budget in sorted(budgets):
-        winner = best(p for p in points if p.nfe <= budget)
-        if winner is not None:
-            found.append((budget, winner))
-    return found
+    fields = ((b, [p for p in points if p.nfe <= b]) for b in sorted(budgets))
+    return [(budget, best(field)) for budget, field in fields if field]
+
+
+def timed(points: Iterable[Point]) -> list[Point]:
+    """The points with a distance and a time, level."""
+    return level(point for point in points if point.seconds.mean > 0)
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-    """Those that no other point beats in both seconds per image and distance, by seconds."""
+    """Of level points those that no other beats in both mean seconds per image and mean distance,
+    by seconds.
+    """
     front: list[Point] = []
-    timed = [p for p in finite(points) if p.seconds.mean > 0]
-    for point in sorted(timed, key=lambda p: (p.seconds.mean, p.distance.mean)):
+    for point in sorted(points, key=lambda p: (p.seconds.mean, p.distance.mean)):
         if not front or point.distance.mean < front[-1].distance.mean:
             front.append(point)
     return front
 
 
+def beside(front: Sequence[Point], points: Sequence[Point]) -> list[Point]:
+    """Level points off the Pareto front that are not told apart from it: whatever beats them does
+    so by less than the 95 % intervals of both differences.
+    """
+
+    def clearly(one: Point, other: Point) -> bool:
+        pairs = ((one.seconds, other.seconds), (one.distance, other.distance))
+        beats = all(better.mean <= than.mean for better, than in pairs)
+        return beats and not all(indistinguishable(*pair) for pair in pairs)
+
+    off = (point for point in points if point not in front)
+    return [point for point in off if not any(clearly(one, point) for one in front)]
+
+
 @dataclass(frozen=True)
 class Gain:
-    """How much lower one distance is than a baseline's, in percent of the baseline's, with its
-    standard error and the reach of its 95 % interval (NaN where either has one seed).
+    """How much lower one distance is than a baseline's over the seeds that both have, in percent
+    of the baseline's, with its standard error and the reach of its 95 % interval (NaN of one seed).
     """
 
     percent: float
     error: float
     reach: float
+    seeds: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval at all."""
+        return self.seeds > 1
 
     @property
     def clear(self) -> bool:
@@ -129,14 +165,16 @@ class Gain:
 
 def gain(base: Stat, other: Stat) -> Gain | None:
     """100 (1 - other / base), the uncertainty propagated to first order from both, with what the
-    seeds have in common; None where it is not defined.
+    seeds have in common; None where it is not defined, as without a common seed.
     """
+    seeds = base.by_seed.keys() & other.by_seed.keys()
+    base, other = base.over(seeds), other.over(seeds)
     if not (math.isfinite(base.mean) and math.isfinite(other.mean) and base.mean > 0):
         return None
     ratio = other.mean / base.mean
     spread = difference(other, base, ratio)
     percent = 100 / base.mean
-    return Gain(100 * (1 - ratio), percent * spread.error, percent * spread.reach)
+    return Gain(100 * (1 - ratio), percent * spread.error, percent * spread.reach, len(seeds))
 
 
 def baseline(study: Study) -> Doc:

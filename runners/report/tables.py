@@ -8,7 +8,7 @@ import math
 import re
 
 from runners.report.study import Doc, Metric, Study, count, steps_title
-from runners.report.verdict import digits_of, marks, sentence
+from runners.report.verdict import averaged, digits_of, entries, sentence
 
 HEAD = (
     *("sweep", "doc", "label", "sampler", "grid", "clip", "eps_scale", "steps", "steps_run"),
@@ -21,7 +21,13 @@ TAIL = (
 LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "|": r"\textbar{}"},
+    **{
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+        "≈": r"$\approx$",
+        "|": r"\textbar{}",
+    },
 }
 
 
@@ -51,7 +57,7 @@ def _known(doc: Doc) -> dict[str, object]:
 
 
 def as_markdown(study: Study) -> str:
-    """The verdict and one table per metric, the best of each column bold, NFE in brackets."""
+    """The verdict and one table per metric, as the page has them."""
     parts = [markdown_escape(sentence(study))]
     for metric in study.metrics:
         parts.append(f"**{markdown_escape(metric.label)}** {_explained(study, metric)}")
@@ -98,29 +104,36 @@ def _latex(study: Study, metric: Metric) -> str:
 
 def _explained(study: Study, metric: Metric) -> str:
     better = "lower" if metric.lower_is_better else "higher"
-    seeds = len(study.seeds)
-    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    grid = f"grid {study.grids[0]}; " if len(study.grids) == 1 else ""
-    return f"({better} is better; {over}; {grid}network evaluations per image in brackets)"
+    shown = entries(study, metric.key)
+    marks = {entry.mark for entry in shown.values()}
+    words = [f"{better} is better", averaged(shown)]
+    words += [f"grid {study.grids[0]}"] if len(study.grids) == 1 else []
+    words.append("network evaluations per image in brackets")
+    words += ["bold: the best of its column, whatever it costs"] if "best" in marks else []
+    words += ["≈: not told apart from it at 95 %"] if "tie" in marks else []
+    return f"({'; '.join(words)})"
 
 
 def _rows(
     study: Study, metric: Metric
-) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:  # cells: figure, NFE, whether bold
-    digits, marked = digits_of(study, metric.key), marks(study, metric.key)
+) -> list[
+    tuple[str, str, list[tuple[str, str, bool]]]
+]:  # cells: figure, NFE and seeds, whether bold
+    digits, shown = digits_of(study, metric.key), entries(study, metric.key)
     rows = []
     for doc, sampler in study.lines:
         cells = []
         for steps in study.steps:
-            point = study.at.get((doc, sampler, steps))
-            if point is None:
+            entry = shown.get((doc, sampler, steps))
+            if entry is None:
                 cells.append(("-", "", False))
                 continue
-            stat = point.figures[metric.key]
+            stat = entry.stat
             text = f"{stat.mean:.{digits}f}" if math.isfinite(stat.mean) else "-"
             text += f" ± {stat.std:.{digits}f}" if math.isfinite(stat.std) else ""
-            bold = marked.get((doc, sampler, steps)) == "best"
-            cells.append((text, count(point.nfe), bold))
+            text += " ≈" if entry.mark == "tie" else ""
+            cost = [count(study.at[doc, sampler, steps].nfe), *filter(None, [entry.seeds])]
+            cells.append((text, ", ".join(cost), entry.mark == "best"))
         rows.append((doc, sampler, cells))
     return rows
 
