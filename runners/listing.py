@@ -11,7 +11,6 @@ from configs import specs
 from configs.schema import Config
 from functions.adaptive import ADAPTIVE
 from functions.grids import GRIDS
-from functions.process import PROCESSES
 from functions.samplers import ABOUT, SAMPLERS
 from functions.scales import SCALES
 from runners.walk import walk_for
@@ -35,7 +34,7 @@ def list_samplers() -> Iterator[str]:
 
 def print_plan(config: Config) -> Iterator[str]:
     """The table of coefficients that the config's sampling would walk, line by line."""
-    process = PROCESSES[config.diffusion.process](**config.diffusion.options)
+    process = config.process()
     walk = walk_for(config, process)
     yield str(walk)
     for warning in walk.warnings:

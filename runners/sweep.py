@@ -28,7 +28,6 @@ from runners.model import (
     adopt,
     open_model,
     other_data,
-    process_of,
     scaling_of,
     weights_for,
 )
@@ -164,7 +163,7 @@ class Job:
         sampling = config.sampling.model_copy(update=keys)
         config = config.model_copy(update={"sampling": sampling})
         try:
-            return config, walk_for(config, process_of(config))
+            return config, walk_for(config, config.process())
         except ValueError as err:
             where = [doc, item, *([f"{sampling.timesteps} steps"] if sampling.timesteps else [])]
             raise ConfigError(f"--sweep: the cell {', '.join(where)}: {err}") from err
