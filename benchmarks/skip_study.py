@@ -5,7 +5,7 @@
 Trains `simple` and `skip` (fresh and shared noise, equal reduction) once per seed, samples all of
 them and, with the closed form as a factor on the predicted noise, the `simple` ones. What is
 finished is not done again. Further flags go to every command: --data.path FILE, --device cuda.
-Leaves EXP/study: the configs, table.md, results.json.
+Leaves EXP/NAME: the configs, table.md, results.json.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Study:
         self.args, self.flags, self.exp = args, flags, Path(args.exp)
         self.seeds = _numbers(args.seeds)
         self.variants = [Variant(k, n) for k in _numbers(args.skips) for n in ("fresh", "shared")]
-        self.home = self.exp / "study"
+        self.home = self.exp / args.name
         self.base = load(args.config)
 
     def config(self, variant: Variant) -> Path:
@@ -194,13 +194,13 @@ def gains(study: Study) -> tuple[list[str], dict[str, Any]]:
     """Markdown and numbers: gain in distance over the plain loss, trained in and by scaling."""
     steps = _numbers(study.args.timesteps)
     every = [Variant(), *study.variants]
-    drawn = study.sweep("study", [doc for v in every for doc in study.docs(v)], "none")
+    drawn = study.sweep(study.args.name, [doc for v in every for doc in study.docs(v)], "none")
     base = study.docs(Variant())
     lines = ["| gain over simple, percent | " + " | ".join(f"{s} steps" for s in steps) + " |"]
     lines += ["|---" * (len(steps) + 1) + "|"]
     record: dict[str, Any] = {"none": _plain(drawn)}
     for variant in study.variants:
-        scaled = study.sweep(f"study_{variant.name}", base, variant.scale)
+        scaled = study.sweep(f"{study.args.name}_{variant.name}", base, variant.scale)
         record[variant.scale] = _plain(scaled)
         own = [_gain(drawn, base, drawn, study.docs(variant), s) for s in steps]
         form = [_gain(drawn, base, scaled, base, s) for s in steps]
@@ -238,10 +238,13 @@ if __name__ == "__main__":
     )
     parser.add_argument("--config", default="digits.yml")
     parser.add_argument("--exp", default="exp")
+    parser.add_argument(
+        "--name", default="study", help="of the sweeps, and of the folder below exp"
+    )
     parser.add_argument("--seeds", default="0,1,2", help="of the trainings")
     parser.add_argument("--skips", default="9,49", help="distances k")
     parser.add_argument("--samplers", default="generalized", help="one, as --samplers has it")
-    parser.add_argument("--timesteps", default="10,20,50")
+    parser.add_argument("--timesteps", default="10,20")
     parser.add_argument("--noise_seeds", default="0", help="of the sampling")
     parser.add_argument("--n_samples", default="1617")
     args, flags = parser.parse_known_args()

@@ -58,16 +58,17 @@ def trailing(process: Process, steps: int) -> Tensor:
 
 
 def power(process: Process, steps: int, order: float = 2.0) -> Tensor:
-    """Linear in t^(1/order), t counted from the clean end (Zhang & Chen 2023, 2204.13902).
+    """Linear in t^(1/order) (Zhang & Chen 2023, 2204.13902).
 
-    A discrete process gets fractional times. Raises ValueError for order <= 0.
+    A discrete process gets `steps` fractional times from its last to its first, then the clean end.
+    Raises ValueError for order <= 0.
     """
     _positive("order", order)
     if process.steps is None:
         return _continuous(process, steps, power=order)
     _check(process, steps)
-    times = process.steps * np.linspace(1, 0, steps + 1) ** order - 1
-    return torch.from_numpy(times)
+    share = np.linspace(1, 0, steps) if steps > 1 else np.ones(1)
+    return torch.from_numpy(np.append(process.t_start * share**order, process.t_end))
 
 
 def karras(process: Process, steps: int, rho: float = 7.0) -> Tensor:

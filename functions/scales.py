@@ -18,7 +18,10 @@ def skip(process: Process, k: int = 9, tau: float = 0.99, noise: SkipNoise = "fr
 
     The factor is `loss.skip_scale` (2401.01520); it raises ValueError as that does.
     """
-    skip_scale(process, torch.zeros(1), k, tau, noise)  # refuses bad options now, not while drawing
+    most = round(process.t_train[1] / process.index_step)
+    if not 1 <= k <= most:
+        raise ValueError(f"k is a number of steps from 1 to {most}, not {k}")
+    skip_scale(process, torch.zeros(1), k, tau, noise)  # refuses the others now, not while drawing
     return lambda t: skip_scale(process, t, k, tau, noise)
 
 

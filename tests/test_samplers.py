@@ -254,6 +254,11 @@ def test_a_single_data_point_is_found_exactly_by_every_sampler_on_every_grid(nam
     torch.testing.assert_close(list(solve(plan, predict, x))[-1], point, rtol=0, atol=1e-9)
 
 
+def test_one_step_of_ancestral_sampling_need_not_end_at_clean_data():
+    plan = ddpm(VPSDE(), torch.tensor([1.0, 1e-3]))
+    assert plan.nfe == 1 and plan.stages[0].C is None
+
+
 def test_an_inconsistent_row_is_refused():
     process, (t, s) = VP(), (torch.tensor(500.0).double(), torch.tensor(400.0).double())
     A, B = transfer(process, t, s)
@@ -364,6 +369,8 @@ def test_options_out_of_range_are_refused():
         ("ipndm", {"order": 0}, "order should be one of 1, 2, 3, 4, not 0"),
         ("rho_rk", {"tableau": "rk5"}, "tableau should be one of euler, .*, not rk5"),
         ("heun", {"churn": -1.0}, "needs churn >= 0"),
+        ("heun", {"s_noise": 1.1}, "need churn above 0"),
+        ("heun", {"churn": 1.0, "s_min": 2.0, "s_max": 1.0}, "s_min <= s_max"),
         ("dpm_solver_pp", {"order": 4}, "order should be one of 1, 2, 3, not 4"),
         ("dpm_solver_pp", {"sde": True, "basis": "eps"}, "basis should be x0, not eps"),
         ("unipc", {"variant": "bh3"}, "variant should be one of bh2, bh1, not bh3"),

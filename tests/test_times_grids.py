@@ -72,6 +72,7 @@ def test_grids_of_the_solvers_fall_from_pure_noise_to_the_clean_end(name, proces
         grid = GRIDS[name](process, steps)
         assert grid.dtype == torch.float64 and len(grid) == steps + 1
         assert grid[0] == process.t_start and grid[-1] == process.t_end
+        assert grid[-2] >= 0  # the network knows no cleaner time
         assert (grid[1:] < grid[:-1]).all()
 
 
@@ -79,7 +80,7 @@ def test_grids_are_even_in_what_their_names_say():
     vp = VP()
     noise = vp.rho(GRIDS["karras"](vp, 9, rho=3.0)[:-1]) ** (1 / 3)
     lam = -vp.rho(GRIDS["logsnr"](vp, 9)[:-1]).log()
-    root = (GRIDS["power"](vp, 8, order=3.0) + 1) ** (1 / 3)
+    root = GRIDS["power"](vp, 9, order=3.0)[:-1] ** (1 / 3)
     for values in (noise, lam, root):
         torch.testing.assert_close(values.diff(), values.diff().mean().expand(8), rtol=1e-9, atol=0)
 

@@ -30,4 +30,4 @@ def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "
         C = torch.sqrt((1 - keep) * (1 if variance == "large" else var_s / var_t))
         last = i == len(steps) - 1
         stages.append(Stage(float(t), float(s), A, {i: B}, None if last else C))
-    return checked(process, stages, "x0")
+    return checked(process, stages, "x0", stochastic=True)

@@ -44,7 +44,7 @@ def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
         drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT
         C = None if i == len(steps) - 1 else _root(drawn)
         stages.append(Stage(float(t), float(s), psi, {i: (back - psi) @ R_t}, C))
-    return checked(process, stages, "eps")
+    return checked(process, stages, "eps", stochastic=True)
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -50,14 +50,18 @@ def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return psi, process.factor(s) - psi @ process.factor(t)
 
 
-def checked(process: Process, stages: Sequence[Stage], basis: str) -> Plan:
+def checked(
+    process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
+) -> Plan:
     """The plan of these stages, after asserting what must hold wherever the answers are right: data
     x0 under noise e goes from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e in every
-    stage of a deterministic plan, and to the same mean in any other. Raises ArithmeticError if not.
+    stage of a deterministic plan, and to the same mean where noise is drawn (`stochastic` says so
+    where the only stage draws none). Raises ArithmeticError if not.
     """
     plan, base = Plan(tuple(stages), basis), stages[0].t
     ends = torch.tensor([stages[0].t, stages[0].s], dtype=torch.float64)
-    loose = any(stage.C is not None for stage in stages) or process.rate(*ends) is not None
+    drawn = stochastic or any(stage.C is not None for stage in stages)
+    loose = drawn or process.rate(*ends) is not None
     for i, stage in enumerate(stages):
         t, s = torch.tensor([base, stage.s], dtype=torch.float64)
         answers = sum(stage.B.values(), torch.zeros_like(stage.A))

@@ -52,14 +52,16 @@ def heun(
     s_max: float = math.inf,
     s_noise: float = 1.0,
 ) -> Plan:
-    """EDM's second-order sampler, two evaluations a step and one in the step to the clean end.
+    """EDM's second-order sampler, two evaluations a step, one in a step to clean data.
 
     churn: where s_min <= rho <= s_max, noise is first added up to rho (1 + min(churn/steps,
     sqrt(2) - 1)), never beyond the process' last time; s_noise scales it. A churned step yields
-    twice: the noised state and its end. Raises ValueError for churn < 0 or s_noise <= 0.
+    twice: the noised state and its end. Raises ValueError where churn could not act as asked.
     """
     if churn < 0 or s_noise <= 0:
         raise ValueError(f"needs churn >= 0 and s_noise > 0, not {churn:g} and {s_noise:g}")
+    if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
+        raise ValueError("s_min, s_max and s_noise need churn above 0, and s_min <= s_max")
     steps, stages = pairs(grid), list[Stage]()
     gain = 1 + min(churn / len(steps), math.sqrt(2) - 1)
     for t, s in steps:
