@@ -330,7 +330,8 @@ def test_stochastic_samplers_converge_to_the_datas_mean_and_spread(name, options
         exact = {"ddim": 1e-9, "ddpm": 1e-9, "gddim": 1e-9, "euler": 0.1}.get(name, 1e-3)
         assert got[0] == pytest.approx(want[0], abs=exact)
         errors.append(abs(got[1] - want[1]))
-    assert errors[-1] < 0.35 * errors[0], errors  # three halvings of a first-order error: 0.125
+    # three halvings of a first-order error: 0.125; below 1e-3 a table's kinks show
+    assert errors[-1] < max(0.35 * errors[0], 1e-3), errors
     assert errors[-1] < 0.01
 
 
