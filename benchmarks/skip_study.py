@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run, not installed
 
 from configs.options import Options  # noqa: E402
-from configs.schema import Config, dump, load  # noqa: E402
+from configs.schema import dump, load  # noqa: E402
 from datasets import get_dataset  # noqa: E402
 from datasets.transforms import to_model  # noqa: E402
 from functions.loss import skip_scale  # noqa: E402
@@ -172,7 +172,7 @@ def shown(values: list[float], digits: int) -> str:
 
 def factors(study: Study) -> tuple[list[str], dict[str, Any]]:
     """Markdown and numbers: the factor each loss trained in, against the closed form."""
-    process = open_process(study.base)
+    process = study.base.process()
     times = torch.tensor(times_of(process), dtype=torch.float64)
     plain = {doc: study.slopes(doc) for doc in study.docs(Variant())}
     lines = ["| t | " + " | ".join(f"{t:g}" for t in times.tolist()) + " |"]
@@ -230,12 +230,6 @@ def _plain(drawn: dict[tuple[str, int], list[float]]) -> dict[str, list[float]]:
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
-
-
-def open_process(config: Config) -> Any:
-    from runners.model import process_of
-
-    return process_of(config)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs import specs
+from configs.components import groups_of
 from configs.problems import Problem, nearest, show
 from configs.sections import PROCESS_KEYS
 from configs.source import Values
@@ -50,9 +51,13 @@ def _data(config: Config) -> list[Problem]:
 def _network(config: Config) -> list[Problem]:
     data, options = config.data, config.model.options
     problems = []
-    same = {"in_channels": "channels", "out_ch": "channels", "image_size": "image_size"}
-    for key, other in same.items():
-        want = getattr(data, other)
+    state = data.channels * groups_of(config.diffusion.process)
+    same = {
+        "in_channels": ("channels", state),
+        "out_ch": ("channels", state),
+        "image_size": ("image_size", data.image_size),
+    }
+    for key, (other, want) in same.items():
         if options.get(key, want) != want:
             text = f"{options[key]} does not fit data.{other}; it should be {want}, or left out"
             problems.append(Problem(f"model.{key}", text))
@@ -101,6 +106,9 @@ def _diffusion(config: Config, given: Values) -> list[Problem]:
 def _loss(config: Config) -> list[Problem]:
     options: dict[str, Any] = config.loss.options
     steps, problems = config.diffusion.num_diffusion_timesteps, []
+    if config.loss.name == "skip" and config.diffusion.process not in ("vp", "vpsde"):
+        text = f"skip is defined for vp and vpsde, not for {config.diffusion.process}"
+        problems.append(Problem("loss.name", f"{text}; it should be simple"))
     if not 1 <= options.get("skip", 1) < steps:
         text = f"{options['skip']} is not valid; it should be at least 1 and below {steps}, "
         problems.append(Problem("loss.skip", text + "the number of diffusion steps"))
@@ -174,7 +182,6 @@ def _build(config: Config) -> list[Problem]:
     """What only the network, the process and their constructors know: made without memory."""
     import torch
 
-    from functions.process import PROCESSES
     from models import build
 
     try:
@@ -183,7 +190,7 @@ def _build(config: Config) -> list[Problem]:
     except (ValueError, TypeError) as err:
         return [Problem("model", str(err))]
     try:
-        process = PROCESSES[config.diffusion.process](**config.diffusion.options)
+        process = config.process()
     except ValueError as err:
         return [Problem("diffusion", str(err))]
     grid = specs.grid(config.sampling.skip_type)

@@ -32,21 +32,22 @@ def complete(values: Values) -> list[Problem]:
     problems = []
     for section, (registry, schema) in registries().items():
         if isinstance(values.setdefault(section, {}), dict):
-            problems += _complete(section, values[section], registry, schema, values.get("data"))
+            problems += _complete(section, values, registry, schema)
     return problems
 
 
 def _complete(
-    section: str, given: Values, registry: dict[str, Any], schema: type[Section], data: Any
+    section: str, values: Values, registry: dict[str, Any], schema: type[Section]
 ) -> list[Problem]:
+    given = values[section]
     name = given.get("name", schema.model_fields["name"].default)
     if not isinstance(name, str) or name not in registry:
         known = ", ".join(sorted(registry))
         hint = nearest(name, registry) if isinstance(name, str) else ""
         return [Problem(f"{section}.name", f"{show(name)} is unknown; it should be {known}{hint}")]
     options = signature_options(registry[name])
-    if section == "model" and isinstance(data, dict):
-        _fill_shape(given, options, data)
+    if section == "model" and isinstance(values.get("data"), dict):
+        _fill_shape(given, options, values)
     problems = [
         _unknown(section, key, name, options, schema)
         for key in given
@@ -70,12 +71,22 @@ def signature_options(
     }
 
 
-def _fill_shape(given: Values, options: dict[str, inspect.Parameter], data: Values) -> None:
-    """The network has the shape of the data where the config does not say it again."""
-    same = {"image_size": "image_size", "in_channels": "channels", "out_ch": "channels"}
-    for key, source in same.items():
-        if key in options and isinstance(data.get(source), int):
-            given.setdefault(key, data[source])
+def _fill_shape(given: Values, options: dict[str, inspect.Parameter], values: Values) -> None:
+    """The network has the shape of the states where the config does not say it again."""
+    data, diffusion = values["data"], values.get("diffusion")
+    process = diffusion.get("process") if isinstance(diffusion, dict) else None
+    if isinstance(size := data.get("image_size"), int) and "image_size" in options:
+        given.setdefault("image_size", size)
+    if isinstance(channels := data.get("channels"), int):
+        for key in {"in_channels", "out_ch"} & options.keys():
+            given.setdefault(key, channels * groups_of(process))
+
+
+def groups_of(process: Any) -> int:
+    """Channels of a process' state per channel of the data; 1 for what is no process."""
+    from functions.process import PROCESSES
+
+    return getattr(PROCESSES.get(str(process)), "groups", 1)
 
 
 def _unknown(

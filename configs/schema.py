@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -31,6 +31,9 @@ from configs.sections import (
 from configs.source import Source, SourceError, Values, parse, read
 
 __all__ = ["Config", "ConfigError", "Sampler", "dump", "find", "from_values", "load"]
+
+if TYPE_CHECKING:
+    from functions.process import Process
 
 HERE = Path(__file__).parent
 Override = tuple[str, str] | tuple[str, str, str]
@@ -60,6 +63,12 @@ class Config(Section):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     seed: Seed = 1234
     comment: str = Field(default="", description="text")
+
+    def process(self) -> Process:
+        """The process of `diffusion`, for images of this size. Raises ValueError as it does."""
+        from functions.process import PROCESSES  # imports torch
+
+        return PROCESSES[self.diffusion.process](**self.diffusion.options(self.data.image_size))
 
     def sampler(self) -> Sampler:
         """What `sample_type` means together with the keys beside it.

@@ -108,16 +108,25 @@ class Model(Section):
         return rates if self.ema else ()
 
 
-PROCESS_KEYS = {
-    "vp": ("beta_schedule", "beta_start", "beta_end", "num_diffusion_timesteps"),
-    "vpsde": ("beta_min", "beta_max"),
+PROCESS_KEYS = {  # keys of a process, and what its constructor calls them
+    "vp": {
+        "beta_schedule": "schedule",
+        "beta_start": "beta_start",
+        "beta_end": "beta_end",
+        "num_diffusion_timesteps": "steps",
+    },
+    "vpsde": {"beta_min": "beta_min", "beta_max": "beta_max"},
+    "cld": {k: k for k in ("beta", "inverse_mass", "gamma", "parametrisation")},
+    "blur": {k: k for k in ("blur_max", "min_scale")},
 }
 
 
 class Diffusion(Section):
     """The process that turns data into noise; keys of the other process are refused."""
 
-    process: Literal["vp", "vpsde"] = Field(default="vp", description="vp or vpsde")
+    process: Literal["vp", "vpsde", "cld", "blur"] = Field(
+        default="vp", description="vp, vpsde, cld or blur"
+    )
     beta_schedule: Literal["linear", "quad", "const", "jsd", "sigmoid", "cosine"] = Field(
         default="linear", description="linear, quad, const, jsd, sigmoid or cosine"
     )
@@ -126,18 +135,19 @@ class Diffusion(Section):
     num_diffusion_timesteps: Count = 1000
     beta_min: Positive = 0.1
     beta_max: Positive = 20.0
+    beta: Positive = 4.0
+    inverse_mass: Positive = 4.0
+    gamma: Positive = 0.04
+    parametrisation: Literal["R", "L"] = Field(default="R", description="R or L")
+    blur_max: PositiveOrZero = 10.0
+    min_scale: Annotated[float, Field(gt=0, le=1, description="a number above 0 and at most 1")] = (
+        1e-3
+    )
 
-    @property
-    def options(self) -> dict[str, str | int | float]:
-        """What `PROCESSES[process](**options)` is called with."""
-        if self.process == "vpsde":
-            return {"beta_min": self.beta_min, "beta_max": self.beta_max}
-        return {
-            "schedule": self.beta_schedule,
-            "beta_start": self.beta_start,
-            "beta_end": self.beta_end,
-            "steps": self.num_diffusion_timesteps,
-        }
+    def options(self, image_size: int) -> dict[str, str | int | float]:
+        """What `PROCESSES[process](**options)` is called with, for square images of this size."""
+        own = {name: getattr(self, key) for key, name in PROCESS_KEYS[self.process].items()}
+        return {"image_size": image_size, **own} if self.process == "blur" else own
 
     @model_serializer
     def _used(self) -> dict[str, str | int | float]:

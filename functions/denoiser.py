@@ -38,8 +38,9 @@ class Denoiser(nn.Module):
         """The network's own answer at state x (B, ...) and time t, a number or (B,); dtype of x."""
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
-        answer = self.network(x, times) if label is None else self.network(x, times, label)
-        return answer.to(x.dtype)  # under autocast the network answers in half precision
+        shown, given = self.process.to_network(x), [] if label is None else [label]
+        answer = self.network(shown, times, *given)
+        return self.process.from_network(answer.to(x.dtype))  # under autocast it is half precision
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should answer for data x0 (B, C, H, W) perturbed by noise at t (B,)."""

@@ -56,8 +56,13 @@ def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Te
         tau = torch.lerp(t, s, w)
         return process.psi(tau, s) @ process.factor(tau)
 
-    B = lagrange(moments(transported, len(times), _knots(process, t, s)), w)
-    return process.psi(t, s), B
+    rates = process.rate(torch.lerp(t, s, 1 - _V**2), s)
+    if rates is None:
+        found = moments(transported, len(times), _knots(process, t, s))
+    else:
+        powers = [2 * _V * _WEIGHTS * (1 - _V**2) ** k for k in range(len(times))]
+        found = [(s - t) * torch.tensordot(power, rates, dims=1) for power in powers]
+    return process.psi(t, s), lagrange(found, w)
 
 
 def in_rho(process: VariancePreserving, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:

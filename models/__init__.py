@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from models.ncsnpp import NCSNpp
 from models.unet import UNet
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"ddpm": UNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"ddpm": UNet, "ncsnpp": NCSNpp}
 
 
 def build(name: str, **options) -> nn.Module:
@@ -23,4 +24,4 @@ def build(name: str, **options) -> nn.Module:
     return NETWORKS[name](**options).to(memory_format=torch.channels_last)
 
 
-__all__ = ["NETWORKS", "UNet", "build"]
+__all__ = ["NETWORKS", "NCSNpp", "UNet", "build"]

@@ -1,6 +1,7 @@
 """The pieces that the convolutional networks are made of (Ho et al. 2020, arXiv 2006.11239)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,9 @@ def sinusoidal(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tenso
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups with the small epsilon that the published weights were trained with."""
-    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+def group_norm(channels: int, groups: int = GROUPS) -> nn.GroupNorm:
+    """With the small epsilon that the published weights were trained with."""
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
@@ -118,9 +119,9 @@ class Attention(nn.Module):
     over (B, HW, C), which costs no copy in channels_last and gives attention unit strides.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, groups: int = GROUPS):
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -136,3 +137,46 @@ class Attention(nn.Module):
 
 def _dense(conv: nn.Conv2d, h: Tensor) -> Tensor:
     return F.linear(h, conv.weight.flatten(1), conv.bias)
+
+
+def check_counts(
+    in_channels: int, out_ch: int, ch_mult: Sequence[int], num_res_blocks: int, dropout: float
+) -> None:
+    """Raise ValueError, naming the key, for numbers that no network can have."""
+    for key, value in (
+        ("in_channels", in_channels),
+        ("out_ch", out_ch),
+        ("num_res_blocks", num_res_blocks),
+    ):
+        if value < 1:
+            raise ValueError(f"{key}: {value} must be at least 1")
+    if not ch_mult or any(m < 1 for m in ch_mult):
+        raise ValueError(f"ch_mult: {list(ch_mult)} must be one or more whole numbers from 1 on")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: {dropout} must lie in [0, 1)")
+
+
+def level_sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -> list[int]:
+    """The side of the picture at every level; ValueError where one is no whole number, or where
+    attention is asked for at a side that no level has.
+    """
+    factor = 2 ** (levels - 1)
+    if image_size < factor or image_size % factor:
+        fit = max(1, round(image_size / factor)) * factor
+        raise ValueError(
+            f"image_size: {image_size} must be divisible by {factor}, as ch_mult has {levels} "
+            f"levels; {fit} fits, or a shorter ch_mult"
+        )
+    sides = [image_size >> i for i in range(levels)]
+    lost = [side for side in attn_resolutions if side not in sides]
+    if lost:
+        raise ValueError(f"attn_resolutions: {lost} not among the sides of the levels, {sides}")
+    return sides
+
+
+def check_conditions(batch: int, t: Tensor, label: None) -> None:
+    """Raise ValueError unless t is (batch,) or (1,) and there is no label."""
+    if t.ndim != 1 or t.shape[0] not in (1, batch):
+        raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({batch},) or (1,)")
+    if label is not None:
+        raise ValueError("this network is unconditional: label must be None")

@@ -12,7 +12,10 @@ from models.blocks import (
     ResBlock,
     TimeEmbedding,
     Upsample,
+    check_conditions,
+    check_counts,
     group_norm,
+    level_sides,
     norm_silu,
 )
 
@@ -45,8 +48,12 @@ class UNet(nn.Module):
         resamp_with_conv: bool = True,
     ):
         super().__init__()
-        _check_counts(in_channels, out_ch, ch, ch_mult, num_res_blocks, dropout)
-        sides = _sides(image_size, len(ch_mult), attn_resolutions)
+        check_counts(in_channels, out_ch, ch_mult, num_res_blocks, dropout)
+        if ch < GROUPS or ch % GROUPS:
+            fit = max(GROUPS, round(ch / GROUPS) * GROUPS)
+            text = f"must be a multiple of {GROUPS}, the groups of its normalisation; {fit} fits"
+            raise ValueError(f"ch: {ch} {text}")
+        sides = level_sides(image_size, len(ch_mult), attn_resolutions)
         self.image_size, self.in_channels = image_size, in_channels
         self.resamp_with_conv = resamp_with_conv
         widths = [ch * m for m in ch_mult]
@@ -103,10 +110,7 @@ class UNet(nn.Module):
                 f"the network takes images {('B', *want)}, not {tuple(x.shape)}; "
                 "its options image_size and in_channels say so"
             )
-        if t.ndim != 1 or t.shape[0] not in (1, x.shape[0]):
-            raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({x.shape[0]},) or (1,)")
-        if label is not None:
-            raise ValueError("this network is unconditional: label must be None")
+        check_conditions(len(x), t, label)
 
 
 class Down(nn.Module):
@@ -175,40 +179,3 @@ class Up(nn.Module):
             h = block(torch.cat([h, skips.pop()], dim=1), temb)
             h = self.attn[i](h) if self.attn else h
         return h if self.upsample is None else self.upsample(h)
-
-
-def _check_counts(
-    in_channels: int, out_ch: int, ch: int, ch_mult: Sequence[int], blocks: int, dropout: float
-) -> None:
-    for key, value in (
-        ("in_channels", in_channels),
-        ("out_ch", out_ch),
-        ("num_res_blocks", blocks),
-    ):
-        if value < 1:
-            raise ValueError(f"{key}: {value} must be at least 1")
-    if ch < GROUPS or ch % GROUPS:
-        fit = max(GROUPS, round(ch / GROUPS) * GROUPS)
-        raise ValueError(
-            f"ch: {ch} must be a multiple of {GROUPS}, the groups of its normalisation; {fit} fits"
-        )
-    if not ch_mult or any(m < 1 for m in ch_mult):
-        raise ValueError(f"ch_mult: {list(ch_mult)} must be one or more whole numbers from 1 on")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout: {dropout} must lie in [0, 1)")
-
-
-def _sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -> list[int]:
-    """The side of the picture at every level."""
-    factor = 2 ** (levels - 1)
-    if image_size < factor or image_size % factor:
-        fit = max(1, round(image_size / factor)) * factor
-        raise ValueError(
-            f"image_size: {image_size} must be divisible by {factor}, as ch_mult has {levels} "
-            f"levels; {fit} fits, or a shorter ch_mult"
-        )
-    sides = [image_size >> i for i in range(levels)]
-    lost = [side for side in attn_resolutions if side not in sides]
-    if lost:
-        raise ValueError(f"attn_resolutions: {lost} not among the sides of the levels, {sides}")
-    return sides

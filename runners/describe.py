@@ -51,7 +51,8 @@ def lines(config: Config, options: Options) -> Iterator[str]:
 
 def _input(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     data = config.data
-    shape = (1, data.channels, data.image_size, data.image_size)
+    channels = data.channels * config.process().groups
+    shape = (1, channels, data.image_size, data.image_size)
     return torch.zeros(shape, device="meta"), torch.zeros(1, device="meta")
 
 

@@ -18,7 +18,7 @@ from functions import metrics
 from runners import distributed, evaluate, imagedir, rundir, sweep, train
 from runners.distributed import Ranks
 from runners.meter import Meter
-from runners.model import open_model, process_of, scaling_of, weights_for
+from runners.model import open_model, scaling_of, weights_for
 from runners.sample import sample_all
 from runners.signals import stop_request
 from runners.versions import versions
@@ -59,7 +59,7 @@ class Diffusion:
         run, board = self.options.run, self.options.tensorboard
         choice = self.ranks.on_first(lambda: self._choose(run))
         dataset, held_out = get_dataset(self.config, self.options.datasets)
-        trainer = train.new_trainer(self.config, process_of(self.config), self.ranks)
+        trainer = train.new_trainer(self.config, self.config.process(), self.ranks)
         state = train.open_run(self.config, run, board, choice, dataset, self.ranks)
         if state is not None:
             trainer.load(state)

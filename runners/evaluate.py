@@ -190,7 +190,7 @@ def held_out_loss(
         seed_step(config.seed, 2**31, number)
         x0 = to_model(dataset.images(parts[number]), config.data).to(ranks.device)
         t, _ = times.sample(len(x0))
-        t, noise = t.to(ranks.device), torch.randn_like(x0)
+        t, noise = t.to(ranks.device), denoiser.process.noise(x0)
         with autocast(config.training.precision, ranks.device):
             values = loss(denoiser, x0, t, noise, **config.loss.options)
         window.add(t, values.float())

@@ -11,7 +11,6 @@ from configs import specs
 from configs.schema import Config
 from functions.adaptive import ADAPTIVE
 from functions.grids import GRIDS
-from functions.process import PROCESSES
 from functions.samplers import ABOUT, SAMPLERS
 from functions.scales import SCALES
 from runners.walk import scale_for, walk_for
@@ -38,7 +37,7 @@ def print_plan(config: Config) -> list[str]:
 
     Raises ConfigError where sampler, grid, process, eps scale and steps do not go together.
     """
-    process = PROCESSES[config.diffusion.process](**config.diffusion.options)
+    process = config.process()
     walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
     scale_for(config, process)  # refuses what does not fit the process
     return [

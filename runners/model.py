@@ -12,7 +12,7 @@ from torch import nn
 from configs.options import Options
 from configs.schema import Config, ConfigError, from_values
 from functions.denoiser import Denoiser, Scaled
-from functions.process import PROCESSES, Process
+from functions.process import Process
 from models import build
 from runners import rundir, weights
 from runners.sample import Drawer
@@ -87,12 +87,7 @@ def open_model(config: Config, found: weights.Weights, device: torch.device) -> 
     config = adopt(config, found)
     network = build(config.model.name, **(found.options or config.model.options))
     found.into(network)
-    return Model(config, process_of(config), laid_out(network.eval(), config, device))
-
-
-def process_of(config: Config) -> Process:
-    """The process that the config names."""
-    return PROCESSES[config.diffusion.process](**config.diffusion.options)
+    return Model(config, config.process(), laid_out(network.eval(), config, device))
 
 
 def scaling_of(config: Config) -> dict[str, Any]:

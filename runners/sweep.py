@@ -28,7 +28,6 @@ from runners.model import (
     adopt,
     open_model,
     other_data,
-    process_of,
     scaling_of,
     weights_for,
 )
@@ -164,7 +163,7 @@ class Job:
         config = self.configs[doc]
         sampling = config.sampling.model_copy(update=keys)
         config = config.model_copy(update={"sampling": sampling})
-        process = process_of(config)
+        process = config.process()
         try:
             scale_for(config, process)  # refuses what does not fit the process
             return config, walk_for(config, process)

@@ -177,7 +177,8 @@ class TrainingRun:
         steps = min(SHOWN_STEPS, process.steps or SHOWN_STEPS)
         sampling = config.sampling.model_copy(
             update={
-                **{"timesteps": steps, "nfe": None, "skip_type": "uniform"},
+                **{"timesteps": steps, "nfe": None},
+                "skip_type": "uniform" if process.steps else "quad",
                 "sample_type": "ddim:0",
             }
         )

@@ -137,7 +137,7 @@ class Trainer:
             images = random_flip(images)
         x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
         t, weight = (v.to(self.ranks.device) for v in self.times.sample(len(x0)))
-        loss = self._backward(x0, t, torch.randn_like(x0), weight)
+        loss = self._backward(x0, t, self.denoiser.process.noise(x0), weight)
         lr = self._set_lr()
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")

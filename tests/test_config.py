@@ -1,5 +1,6 @@
 """Configs: what loads, what is refused and how it is told, and that a saved config loads again."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -208,9 +209,35 @@ def test_eta_has_no_meaning_for_ddpm(tiny):
     )
 
 
+def test_the_network_has_the_channels_of_the_state(tiny):
+    config = load(tiny, [("diffusion.process", "cld"), ("loss", "{name: simple}")])
+    assert config.model.options["in_channels"] == config.model.options["out_ch"] == 2
+    assert config.process().groups == 2
+    blur = load(tiny, [("diffusion.process", "blur"), ("loss", "{name: simple}")])
+    assert blur.model.options["in_channels"] == 1
+    assert blur.process().frequencies.shape == (8, 8)
+    loads_again = load(tiny, [("diffusion", "{process: cld, parametrisation: L}")])
+    assert loads_again.process().parametrisation == "L"
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
+        ("loss.name", "skip is defined for vp and vpsde, not for cld; it should be simple"),
+        ("diffusion.beta_min", "belongs to process vpsde; process cld does not use it"),
+        ("sampling.skip_type", "need a variance-preserving process"),
+    ],
+)
+def test_what_does_not_fit_the_process_is_refused(tiny, override, text):
+    value = {"loss.name": "skip", "sampling.skip_type": "karras"}.get(override, "1")
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        load(tiny, [("diffusion.process", "cld"), (override, value)])
+
+
 def test_a_continuous_process_has_its_own_keys(tiny, tmp_path):
     config = load(tiny, [("diffusion.process", "vpsde"), ("diffusion.beta_max", "10")])
-    assert config.diffusion.options == {"beta_min": 0.1, "beta_max": 10.0}
+    assert config.diffusion.options(8) == {"beta_min": 0.1, "beta_max": 10.0}
     assert load(write(tmp_path, dump(config), "again.yml")) == config
     lines = problems(tiny, ("diffusion.process", "vpsde"), ("diffusion.beta_end", "0.02"))
     assert "belongs to process vp" in lines[0]
@@ -234,10 +261,9 @@ def test_sample_types_are_samplers(tiny, overrides, name, options, clip):
     sampler = load(tiny, [("model.var_type", "fixedsmall"), *given]).sampler()
     assert (sampler.name, sampler.options, sampler.clip) == (name, options, clip)
     from functions.grids import GRIDS
-    from functions.process import PROCESSES
     from functions.samplers import SAMPLERS
 
-    process = PROCESSES["vp"](**load(tiny).diffusion.options)
+    process = load(tiny).process()
     assert SAMPLERS[sampler.name](process, GRIDS["uniform"](process, 5), **sampler.options).nfe == 5
 
 

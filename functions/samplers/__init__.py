@@ -8,6 +8,8 @@ from functions.samplers.ddim import ddim
 from functions.samplers.ddpm import ddpm
 from functions.samplers.deis import deis
 from functions.samplers.dpm_solver import dpm_solver_pp, unipc
+from functions.samplers.euler import euler
+from functions.samplers.gddim import gddim
 from functions.samplers.pndm import f_pndm, ipndm, s_pndm
 from functions.samplers.runge_kutta import heun, rho_rk
 
@@ -28,8 +30,10 @@ SAMPLERS: dict[str, Callable[..., Plan]] = {
     "f_pndm": f_pndm,
     "ipndm": ipndm,
     "deis": deis,
+    "gddim": gddim,
     "rho_rk": rho_rk,
     "heun": heun,
+    "euler": euler,
     "dpm_solver_pp": dpm_solver_pp,
     "unipc": unipc,
 }
@@ -41,8 +45,10 @@ ABOUT = {
     "f_pndm": About("F-PNDM", "2202.09778", "2", "S + 9"),
     "ipndm": About("iPNDM", "2204.13902", "2", "S"),
     "deis": About("DEIS tAB, rhoAB, lambda", "2204.13902", "order + 1", "S"),
+    "gddim": About("gDDIM: any process, lam, corrector", "2206.05564", "order + 1", "S"),
     "rho_rk": About("DEIS rhoRK", "2204.13902", "1 to 4", "nodes (S - 1) + 1; vpsde: nodes S"),
     "heun": About("EDM's Heun with churn", "2206.00364", "2", "2S - 1; vpsde: 2S"),
+    "euler": About("Euler, Euler-Maruyama (lam 1)", "2011.13456", "1", "S"),
     "dpm_solver_pp": About("DPM-Solver++ 1M, 2M, 3M, SDE", "2211.01095", "1, 2; 3M: 2", "S"),
     "unipc": About("UniPC", "2302.04867", "order + 1 (with corrector)", "S"),
     "rk45": About("probability flow, adaptive RK45", "2011.13456", "5", "as many as it needs"),

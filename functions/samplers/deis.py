@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
 from functions.exponential import in_lambda, in_rho, in_time
-from functions.plan import Plan, Stage
+from functions.plan import Plan
 from functions.process import Process
+from functions.samplers.multistep import multistep
 from functions.samplers.rows import checked, need_choice, need_scalar, need_steps, pairs
 
 VARIABLES = ("t", "rho", "lambda")
@@ -28,23 +30,14 @@ def deis(
     """
     need_choice("variable", variable, VARIABLES)
     need_choice("order", order, range(4))
-    steps, stages = pairs(grid), []
-    need_steps(steps, order + 1, f"DEIS of order {order}")
-    for i, (t, s) in enumerate(steps):
-        degree = min(i, order)
-        if variable == "t":
-            A, B = in_time(process, _last(grid, i, degree), s)
-        else:
-            scalar = need_scalar(process, f"DEIS in {variable}")
-            if variable == "rho":
-                A, B = in_rho(scalar, _last(grid, i, degree), s)
-            else:
-                degree = degree if scalar.rho(s) > 0 else 0
-                A, B = in_lambda(scalar, _last(grid, i, degree), s)
-        stages.append(Stage(float(t), float(s), A, {i - j: b for j, b in enumerate(B)}))
-    return checked(process, stages, "eps")
-
-
-def _last(grid: Tensor, i: int, degree: int) -> Tensor:
-    """Times of the newest evaluation, i, and of `degree` before it, newest first."""
-    return grid[i - degree : i + 1].flip(0).double().cpu()
+    need_steps(pairs(grid), order + 1, f"DEIS of order {order}")
+    if variable == "t":
+        stages = multistep(grid, lambda i: min(i, order) + 1, partial(in_time, process))
+        return checked(process, stages, "eps")
+    scalar = need_scalar(process, f"DEIS in {variable}")
+    infinite = variable == "lambda" and bool(scalar.rho(grid[-1]) == 0)
+    last = len(grid) - 2 if infinite else len(grid)
+    row = partial(in_rho if variable == "rho" else in_lambda, scalar)
+    return checked(
+        scalar, multistep(grid, lambda i: 1 if i == last else min(i, order) + 1, row), "eps"
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from functions.exponential import in_lambda
-from functions.plan import Plan, Stage
-from functions.process import Process
+from functions.plan import Plan
+from functions.process import Process, VariancePreserving
+from functions.samplers.multistep import multistep
 from functions.samplers.rows import checked, need_choice, need_scalar, need_steps, pairs
 
 Basis = Literal["x0", "eps"]
@@ -39,21 +42,29 @@ def dpm_solver_pp(
     need_choice("basis", basis, ("x0", "eps"))
     if sde and basis == "eps":
         raise ValueError("the SDE of DPM-Solver++ interpolates x0: basis should be x0, not eps")
-    scalar, steps, stages = need_scalar(process, "DPM-Solver++"), pairs(grid), []
+    scalar, steps = need_scalar(process, "DPM-Solver++"), pairs(grid)
     need_steps(steps, order, f"DPM-Solver++ of order {order}")
     lower = len(steps) < FEW_STEPS if lower_order_final is None else lower_order_final
-    rate = 2 if sde else 1
-    for i, (t, s) in enumerate(steps):
+
+    def depth(i: int) -> int:
         here = min(order, i + 1, len(steps) - i if lower else order)
-        here = here if scalar.rho(s) > 0 else 1
-        times = grid[i - here + 1 : i + 1].flip(0).double().cpu()
-        A, B = in_lambda(scalar, times, s, basis, rate, None if exact else _published)
-        C = None
-        if sde and scalar.rho(s) > 0:
-            shrunk = (scalar.rho(s) / scalar.rho(t)) ** 2  # e^(-2h)
-            C = (scalar.sigma(s) * torch.sqrt(1 - shrunk)).view(1, 1)
-        stages.append(Stage(float(t), float(s), A, {i - j: b for j, b in enumerate(B)}, C))
+        return here if scalar.rho(steps[i][1]) > 0 else 1
+
+    adapt = None if exact else _published
+    row = partial(in_lambda, scalar, basis=basis, rate=2 if sde else 1, adapt=adapt)
+    stages = multistep(grid, depth, row)
+    if sde:
+        stages = [
+            replace(stage, C=_drawn(scalar, *step))
+            for stage, step in zip(stages, steps, strict=True)
+        ]
     return checked(scalar, stages, basis)
+
+
+def _drawn(process: VariancePreserving, t: Tensor, s: Tensor) -> Tensor | None:
+    """sigma_s sqrt(1 - e^(-2h)); none at the clean end."""
+    shrunk = (process.rho(s) / process.rho(t)) ** 2
+    return (process.sigma(s) * torch.sqrt(1 - shrunk)).view(1, 1) if shrunk > 0 else None
 
 
 def _published(found: list[Tensor], h: Tensor) -> list[Tensor]:
@@ -80,28 +91,17 @@ def unipc(
     need_choice("order", order, range(1, 4))
     need_choice("variant", variant, ("bh2", "bh1"))
     need_choice("basis", basis, ("x0", "eps"))
-    scalar, steps, stages = need_scalar(process, "UniPC"), pairs(grid), list[Stage]()
+    scalar, steps = need_scalar(process, "UniPC"), pairs(grid)
     need_steps(steps, order, f"UniPC of order {order}")
-    times, asked = grid.double().cpu(), list[int]()  # asked[i]: the stage that asks at times[i]
 
-    def shortcut(found: list[Tensor], h: Tensor) -> list[Tensor]:
-        if len(found) != 2:
-            return found
-        scale = scalar.alpha(s) if basis == "x0" else -scalar.sigma(s)
-        return [found[0], found[0] / 2 if variant == "bh2" else (scale * h / 2).view(1, 1)]
+    def row(times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
+        def shortcut(found: list[Tensor], h: Tensor) -> list[Tensor]:
+            if len(found) != 2:
+                return found
+            scale = scalar.alpha(s) if basis == "x0" else -scalar.sigma(s)
+            return [found[0], found[0] / 2 if variant == "bh2" else (scale * h / 2).view(1, 1)]
 
-    for i, (t, s) in enumerate(steps):
-        here, corrected = min(order, i + 1, len(steps) - i), corrector and i + 1 < len(steps)
-        if not asked or not corrector:
-            asked.append(len(stages))
-        known, places = asked[::-1][:here], times[i - here + 1 : i + 1].flip(0)
-        A, B = in_lambda(scalar, places, s, basis, adapt=shortcut)
-        rows = dict(zip(known, B, strict=True))
-        evaluate = asked[-1] == len(stages)
-        stages.append(Stage(float(t), float(s), A, rows, None, evaluate, not corrected))
-        if corrected:
-            asked.append(len(stages))
-            A, B = in_lambda(scalar, torch.cat([places, s.view(1)]), s, basis, adapt=shortcut)
-            rows = dict(zip([*known, asked[-1]], B, strict=True))
-            stages.append(Stage(float(s), float(s), A, rows))
+        return in_lambda(scalar, times, s, basis, adapt=shortcut)
+
+    stages = multistep(grid, lambda i: min(order, i + 1, len(steps) - i), row, corrector)
     return checked(scalar, stages, basis)

@@ -59,14 +59,16 @@ def checked(
     where the only stage draws none). Raises ArithmeticError if not.
     """
     plan, base = Plan(tuple(stages), basis), stages[0].t
+    ends = torch.tensor([stages[0].t, stages[0].s], dtype=torch.float64)
     drawn = stochastic or any(stage.C is not None for stage in stages)
+    loose = drawn or process.rate(*ends) is not None
     for i, stage in enumerate(stages):
         t, s = torch.tensor([base, stage.s], dtype=torch.float64)
         answers = sum(stage.B.values(), torch.zeros_like(stage.A))
         mean = process.mean(s) - stage.A @ process.mean(t)
         noise = process.factor(s) - stage.A @ process.factor(t)
         mean, noise = (mean, noise - answers) if basis == "eps" else (mean - answers, noise)
-        worst = float(torch.cat([mean, torch.zeros_like(noise) if drawn else noise]).abs().max())
+        worst = float(torch.cat([mean, torch.zeros_like(noise) if loose else noise]).abs().max())
         if stage.B and worst > 1e-8 * max(1.0, float(stage.A.abs().max())):
             raise ArithmeticError(f"stage {i} is inconsistent by {worst:.1e}: the grid is too fine")
         base = stage.s if stage.commit else base

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process, VariancePreserving
-from functions.samplers.rows import checked, need_choice, need_scalar, pairs
+from functions.samplers.rows import checked, need_choice, need_scalar, pairs, transfer
 
 Name = Literal[
     "euler", "midpoint", "heun", "kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3", "rk4"
@@ -62,20 +62,32 @@ def heun(
         raise ValueError(f"needs churn >= 0 and s_noise > 0, not {churn:g} and {s_noise:g}")
     if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
         raise ValueError("s_min, s_max and s_noise need churn above 0, and s_min <= s_max")
-    scalar, steps, stages = need_scalar(process, "Heun's method"), pairs(grid), list[Stage]()
+    steps, stages = pairs(grid), list[Stage]()
     gain = 1 + min(churn / len(steps), math.sqrt(2) - 1)
-    most = scalar.rho(torch.tensor(scalar.t_start, dtype=torch.float64))
     for t, s in steps:
-        rho = scalar.rho(t)
-        raised = torch.minimum(gain * rho, most)
-        if s_min <= rho <= s_max and raised > rho:
-            up = scalar.time_of(raised)
-            C = s_noise * scalar.alpha(up) * torch.sqrt(raised**2 - rho**2)
-            A = scalar.psi(t, up)
-            stages.append(Stage(float(t), float(up), A, C=C.view(1, 1), evaluate=False))
-            t = up
-        _step(stages, scalar, t, s, TABLEAUX["heun"])
-    return checked(scalar, stages, "eps")
+        if churn > 0 and s_min <= need_scalar(process, "churn").rho(t) <= s_max:
+            t = _churned(stages, need_scalar(process, "churn"), t, gain, s_noise)
+        i = len(stages)
+        A, B = transfer(process, t, s)
+        last = not process.factor(s).any()
+        stages.append(Stage(float(t), float(s), A, {i: B}, commit=last))
+        if not last:
+            stages.append(Stage(float(s), float(s), A, {i: B / 2, i + 1: B / 2}))
+    return checked(process, stages, "eps")
+
+
+def _churned(
+    stages: list[Stage], process: VariancePreserving, t: Tensor, gain: float, s_noise: float
+) -> Tensor:
+    """Append the stage that adds noise at t, if there is room; the time it leads to."""
+    rho, most = process.rho(t), process.rho(torch.tensor(process.t_start, dtype=torch.float64))
+    raised = torch.minimum(gain * rho, most)
+    if raised <= rho:
+        return t
+    up = process.time_of(raised)
+    C = (s_noise * process.alpha(up) * torch.sqrt(raised**2 - rho**2)).view(1, 1)
+    stages.append(Stage(float(t), float(up), process.psi(t, up), C=C, evaluate=False))
+    return up
 
 
 def _step(

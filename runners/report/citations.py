@@ -60,6 +60,18 @@ PAPERS = {
         "{DPM-Solver}: A Fast {ODE} Solver for Diffusion Probabilistic Model Sampling in Around "
         "10 Steps", "NeurIPS", 2022,
     ),
+    "2112.07068": Paper(
+        "dockhorn2022cld", "Dockhorn, Tim and Vahdat, Arash and Kreis, Karsten",
+        "Score-Based Generative Modeling with Critically-Damped {Langevin} Diffusion", "ICLR", 2022,
+    ),
+    "2206.05564": Paper(
+        "zhang2023gddim", "Zhang, Qinsheng and Tao, Molei and Chen, Yongxin",
+        "{gDDIM}: Generalized Denoising Diffusion Implicit Models", "ICLR", 2023,
+    ),
+    "2209.05557": Paper(
+        "hoogeboom2023blurring", "Hoogeboom, Emiel and Salimans, Tim",
+        "Blurring Diffusion Models", "ICLR", 2023,
+    ),
     "2211.01095": Paper(
         "lu2022dpmsolverpp",
         "Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun",
@@ -119,7 +131,13 @@ GRIDS = {
 }
 EPS_SCALES = {"skip": "2401.01520", "linear": "2308.15321"}
 LOSSES = {"simple": "2006.11239", "skip": "2401.01520"}
-PROCESSES = {"vp": "2006.11239", "vpsde": "2011.13456"}
+PROCESSES = {
+    "vp": "2006.11239",
+    "vpsde": "2011.13456",
+    "cld": "2112.07068",
+    "blur": "2209.05557",
+}
+NETWORKS = {"ddpm": "2006.11239", "ncsnpp": "2011.13456"}
 
 
 def used(study: Study) -> dict[str, list[str]]:
@@ -159,8 +177,8 @@ def _of_doc(doc: Doc) -> Iterator[tuple[str, str]]:
         yield PROCESSES[process], f"process {process}"
     if diffusion.get("beta_schedule") == "cosine":
         yield "2102.09672", "schedule cosine"
-    if model.get("name") == "ddpm":
-        yield "2006.11239", "network ddpm"
+    if model.get("name") in NETWORKS:
+        yield NETWORKS[model["name"]], f"network {model['name']}"
 
 
 def bibtex(study: Study) -> str:

@@ -1,0 +1,29 @@
+"""The baselines: Euler on the probability flow, Euler-Maruyama on the reverse SDE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.rows import pairs
+
+
+def euler(process: Process, grid: Tensor, lam: float = 0.0) -> Plan:
+    """The plain Euler step in t of du = (F u + (1 + lam^2)/2 G G^T R^-T eps) dt + lam G dw.
+
+    lam = 0 is the probability flow, lam = 1 Euler-Maruyama on the reverse SDE (Song et al. 2021,
+    2011.13456, eq. 6 and 13); the last step draws nothing. Raises ValueError for lam < 0.
+    """
+    if lam < 0:
+        raise ValueError(f"lam must be at least 0, not {lam:g}")
+    steps, stages = pairs(grid), []
+    for i, (t, s) in enumerate(steps):
+        h, F, spread = s - t, process.drift(t), process.diffusion(t)
+        A = torch.eye(F.shape[-1], dtype=torch.float64) + h * F
+        B = h * (1 + lam**2) / 2 * spread @ torch.linalg.inv(process.factor(t)).mT
+        drawn = lam > 0 and i < len(steps) - 1
+        C = lam * torch.sqrt(-h) * torch.linalg.cholesky_ex(spread)[0] if drawn else None
+        stages.append(Stage(float(t), float(s), A, {i: B}, C))
+    return Plan(tuple(stages), "eps")

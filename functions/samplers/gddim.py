@@ -1,0 +1,55 @@
+"""gDDIM: Zhang, Tao & Chen 2022 (2206.05564), DDIM on any linear diffusion."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from functions.exponential import in_time
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.samplers.multistep import multistep
+from functions.samplers.rows import checked, need_choice, need_steps, pairs
+
+
+def gddim(
+    process: Process, grid: Tensor, order: int = 0, lam: float = 0.0, corrector: bool = False
+) -> Plan:
+    """One evaluation a step. lam = 0: DEIS in t of degree `order` (0 to 3), with a corrector that
+    uses the evaluation at the predicted point where wanted. lam > 0: the process with lam^2 of the
+    reverse SDE's noise and the same marginals, order 0 (eq. 22, 23), none drawn in the last step.
+
+    Raises ValueError for lam < 0, lam > 0 with an order or a corrector, and as `deis` does.
+    """
+    if lam < 0 or (lam > 0 and (order or corrector)):
+        raise ValueError(
+            f"lam {lam:g} should be at least 0, and above 0 without order or corrector"
+        )
+    if lam > 0:
+        return _stochastic(process, grid, lam)
+    need_choice("order", order, range(4))
+    need_steps(pairs(grid), order + 1, f"gDDIM of order {order}")
+    row = partial(in_time, process)
+    stages = multistep(grid, lambda i: min(i, order) + 1, row, corrector)
+    return checked(process, stages, "eps")
+
+
+def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
+    steps, stages = pairs(grid), []
+    for i, (t, s) in enumerate(steps):
+        psi, R_t, R_s = process.psi(t, s), process.factor(t), process.factor(s)
+        back = process.reversed(t, s, lam)
+        drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT
+        C = None if i == len(steps) - 1 else _root(drawn)
+        stages.append(Stage(float(t), float(s), psi, {i: (back - psi) @ R_t}, C))
+    return checked(process, stages, "eps", stochastic=True)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """The Cholesky factor of a covariance that rounding may have left slightly indefinite."""
+    values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
+    root = vectors * torch.sqrt(values.clamp(min=0)).unsqueeze(-2)
+    upper = torch.linalg.qr(root.mT).R
+    return (upper * torch.sign(upper.diagonal(dim1=-2, dim2=-1)).unsqueeze(-1)).mT
