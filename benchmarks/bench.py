@@ -103,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--quick", action="store_true", help="a smoke run on a small network")
+    parser.add_argument("--only", choices=["sampler", "network"], help="one part of it")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, 2 as the reference")
     parser.add_argument("--budget", type=float, default=210, help="seconds for the CUDA rates")
     parser.add_argument("--commit", help="the commit's hash, where git cannot say it")
@@ -114,10 +115,12 @@ def main() -> None:
     device, began = torch.device(args.device), time.perf_counter()
     if device.type == "cpu":
         torch.set_num_threads(args.threads)
-    sections = [overhead.measure(device, 5 if args.quick else 60)]
-    if device.type == "cpu":
+    sections = []
+    if args.only != "network":
+        sections.append(overhead.measure(device, 5 if args.quick else 60))
+    if args.only != "sampler" and device.type == "cpu":
         sections += network(device, args.quick)
-    else:
+    elif args.only != "sampler":
         sections += gpu.measure(device, args.quick, began + args.budget)
     result = {
         "context": report.context(device, args.commit),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from functions.process import VP, Process, apply
-from functions.samplers.rows import pairs, transfer
+from functions.rows import pairs, transfer
 
 # Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last is the fifth-order result.
 ROWS = (

@@ -9,8 +9,8 @@ from functions.denoiser import Denoiser
 from functions.grids import GRIDS
 from functions.plan import Plan, Stage, solve
 from functions.process import VP, VPSDE
+from functions.rows import checked, transfer
 from functions.samplers import ABOUT, SAMPLERS, ddim, ddpm
-from functions.samplers.rows import checked, transfer
 from tests.analytic import MODELS, ExactNet, Gauss, bank, golden
 
 PROCESSES = {"vp": VP(), "cosine": VP("cosine"), "vpsde": VPSDE()}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import checked, need_scalar, pairs
+from functions.rows import checked, need_scalar, pairs
 
 
 def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:

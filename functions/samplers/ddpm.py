@@ -9,7 +9,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import checked, need_choice, need_scalar, pairs
+from functions.rows import checked, need_choice, need_scalar, pairs
 
 
 def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "large") -> Plan:

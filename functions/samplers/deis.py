@@ -8,10 +8,10 @@ from typing import Literal
 from torch import Tensor
 
 from functions.exponential import in_lambda, in_rho, in_time
+from functions.multistep import multistep
 from functions.plan import Plan
 from functions.process import Process
-from functions.samplers.multistep import multistep
-from functions.samplers.rows import checked, need_choice, need_scalar, need_steps, pairs
+from functions.rows import checked, need_choice, need_scalar, need_steps, pairs
 
 VARIABLES = ("t", "rho", "lambda")
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from functions.exponential import in_lambda
+from functions.multistep import multistep
 from functions.plan import Plan
 from functions.process import Process, VariancePreserving
-from functions.samplers.multistep import multistep
-from functions.samplers.rows import checked, need_choice, need_scalar, need_steps, pairs
+from functions.rows import checked, need_choice, need_scalar, need_steps, pairs
 
 Basis = Literal["x0", "eps"]
 FEW_STEPS = 15  # below this many, the published DPM-Solver++ lowers its order in the last steps

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import pairs
+from functions.rows import pairs
 
 
 def euler(process: Process, grid: Tensor, lam: float = 0.0) -> Plan:

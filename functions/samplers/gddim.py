@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from functions.exponential import in_time
+from functions.multistep import multistep
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.multistep import multistep
-from functions.samplers.rows import checked, need_choice, need_steps, pairs
+from functions.rows import checked, need_choice, need_steps, pairs
 
 
 def gddim(

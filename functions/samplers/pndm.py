@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.samplers.rows import checked, need_choice, need_steps, pairs, transfer
+from functions.rows import checked, need_choice, need_steps, pairs, transfer
 
 # Adams-Bashforth on equal steps, orders 1 to 4, newest evaluation first.
 ADAMS = (

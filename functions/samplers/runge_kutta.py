@@ -13,7 +13,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process, VariancePreserving
-from functions.samplers.rows import checked, need_choice, need_scalar, pairs, transfer
+from functions.rows import checked, need_choice, need_scalar, pairs, transfer
 
 Name = Literal[
     "euler", "midpoint", "heun", "kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3", "rk4"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from functions.plan import Stage
-from functions.samplers.rows import pairs
+from functions.rows import pairs
 
 Row = Callable[[Tensor, Tensor], tuple[Tensor, list[Tensor]]]
 
