@@ -52,11 +52,12 @@ class Adaptive:
 
 def rk45(process: Process, grid: Tensor, rtol: float = 1e-5, atol: float = 1e-5) -> Adaptive:
     """The adaptive solver between the two ends of a grid. Raises ValueError for tolerances that are
-    not positive and for a grid that is not decreasing.
+    not positive, for a grid that is not decreasing and for CLD's L parametrisation.
     """
     if not (rtol > 0 and atol > 0):
         raise ValueError(f"tolerances should be above 0, not rtol {rtol:g} and atol {atol:g}")
     steps = pairs(grid)
+    transfer(process, *steps[0])  # refuses a process whose flow is not that of its factor
     return Adaptive(process, float(steps[0][0]), float(steps[-1][1]), rtol, atol)
 
 

@@ -45,7 +45,12 @@ def need_scalar(process: Process, what: str) -> VariancePreserving:
 def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """DDIM's row (2010.02502, eq. 12): coefficients of the state and of one noise estimate that
     is held constant from t to s, exact on any linear process.
+
+    Raises ValueError where the process' factor is no solution of its flow (CLD's L), where the
+    row would be another.
     """
+    if process.rate(t, s) is not None:
+        raise ValueError("in CLD's L parametrisation only deis in t, gddim and euler are defined")
     psi = process.psi(t, s)
     return psi, process.factor(s) - psi @ process.factor(t)
 

@@ -179,7 +179,7 @@ class TrainingRun:
             update={
                 **{"timesteps": steps, "nfe": None},
                 "skip_type": "uniform" if process.steps else "quad",
-                "sample_type": "ddim:0",
+                "sample_type": "deis:0",
             }
         )
         plan = walk_for(config.model_copy(update={"sampling": sampling}), process).plan

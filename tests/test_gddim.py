@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from functions.adaptive import rk45
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
 from functions.plan import apply, solve
@@ -316,6 +317,9 @@ def test_what_the_processes_cannot_do_is_refused():
     for name, options in (("rho_rk", {}), ("unipc", {}), ("ddpm", {}), ("ddim", {"eta": 1.0})):
         with pytest.raises(ValueError, match="variance-preserving processes only"):
             SAMPLERS[name](CLD(), grid, **options)
+    for make in (SAMPLERS["ddim"], SAMPLERS["heun"], SAMPLERS["s_pndm"], rk45):
+        with pytest.raises(ValueError, match="only deis in t, gddim and euler"):
+            make(CLD(parametrisation="L"), grid)
     with pytest.raises(ValueError, match="karras and logsnr need a variance-preserving"):
         GRIDS["karras"](Blur(8), 10)
     with pytest.raises(ValueError, match="lam 1 should be at least 0, and above 0 without order"):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import checked, need_scalar, pairs
+from functions.rows import checked, need_scalar, pairs, transfer
 
 
 def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
@@ -21,12 +21,12 @@ def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
         need_scalar(process, "DDIM with eta > 0")
     stages = []
     for i, (t, s) in enumerate(pairs(grid)):
-        psi, r_t, r_s = process.psi(t, s), process.factor(t), process.factor(s)
+        (psi, B), r_t, r_s = transfer(process, t, s), process.factor(t), process.factor(s)
         noise = None
         if eta > 0 and r_s.any():
             noise = eta * r_s / r_t * torch.sqrt(1 - psi**-2)  # eq. 16
             if (noise > r_s).any():
                 raise ValueError(f"eta {eta:g} draws more noise than remains at t = {s:g}")
-            r_s = torch.sqrt(r_s**2 - noise**2)
-        stages.append(Stage(float(t), float(s), psi, {i: r_s - psi @ r_t}, noise))  # eq. 12
+            B = torch.sqrt(r_s**2 - noise**2) - psi @ r_t
+        stages.append(Stage(float(t), float(s), psi, {i: B}, noise))  # eq. 12
     return checked(process, stages, "eps")
