@@ -87,6 +87,10 @@ class Process(ABC):
         """State -> data."""
         return x
 
+    def views(self, x: Tensor) -> dict[str, Tensor]:
+        """A state as pictures (B, C, H, W), by what they show; [-1, 1] is black to white."""
+        return {"image": self.drop(x)}
+
     def noise(self, x0: Tensor) -> Tensor:
         """Standard normal noise shaped like the state of data x0."""
         return torch.randn_like(x0 if self.groups == 1 else torch.cat([x0] * self.groups, 1))
@@ -380,6 +384,11 @@ class CLD(Process):
     def drop(self, x: Tensor) -> Tensor:
         return x[:, : x.shape[1] // 2]
 
+    def views(self, x: Tensor) -> dict[str, Tensor]:
+        """Position, and velocity in units of its deviation at the end of time."""
+        position, velocity = x.chunk(2, 1)
+        return {"position": position, "velocity": velocity / self.mass**0.5}
+
     def prior(self, shape: tuple[int, ...], randn: Callable[[Tensor], Tensor]) -> Tensor:
         noise = randn(torch.empty(shape[0], 2 * shape[1], *shape[2:]))
         position, velocity = noise.chunk(2, 1)
@@ -465,6 +474,12 @@ class Blur(Process):
     def drop(self, x: Tensor) -> Tensor:
         rows, columns = (basis.to(x) for basis in self.bases)
         return rows.T @ x @ columns
+
+    def views(self, x: Tensor) -> dict[str, Tensor]:
+        """Pixels, and the size of every frequency: 0.01 is black, 1 (pure noise) grey, 100 white;
+        the mean is at the top left.
+        """
+        return {"pixels": self.drop(x), "spectrum": torch.log10(x.abs().clamp(0.01, 100)) / 2}
 
     def to_network(self, x: Tensor) -> Tensor:
         return self.drop(x)

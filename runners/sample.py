@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ from runners.signals import STOPPED, StopRequest
 from runners.trainer import autocast, mixed_seed
 
 log = logging.getLogger("skip_step")
+
+
+Randn = Callable[[Tensor], Tensor]  # draws standard normal noise shaped like its argument
 
 
 class Noise:
@@ -94,20 +98,27 @@ class Drawer:
     def _together(self, indices: Sequence[int]) -> Tensor:
         began = time.perf_counter()
         noise = Noise(self.seed, indices)
-        process = self.denoiser.process
-        x = process.prior((len(indices), *self.shape), noise).to(self.device)
-        for state in self._states(x, noise):
-            x = state
+        states = self.states(self.start(noise, len(indices)), noise)
+        sample = deque(states, maxlen=1).pop()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.images += len(indices)
         self.seconds += time.perf_counter() - began
-        return process.drop(x)
+        return self.denoiser.process.drop(sample)
 
-    def _states(self, x: Tensor, noise: Noise) -> Iterator[Tensor]:
+    def start(self, randn: Randn, count: int) -> Tensor:
+        """The states (count, ...) where sampling starts."""
+        return self.denoiser.process.prior((count, *self.shape), randn).to(self.device)
+
+    def states(
+        self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
+    ) -> Iterator[Tensor]:
+        """The states after every step of the walk from x, the sample's last; gradients belong to
+        the caller. project: see `functions.plan.solve`.
+        """
         if isinstance(self.plan, Plan):
-            return solve(self.plan, self._predict, x, noise)
-        return adaptive.solve(self.plan, self._predict, x)
+            return solve(self.plan, self._predict, x, randn, project)
+        return adaptive.solve(self.plan, self._predict, x, project=project)
 
     def _predict(self, x: Tensor, t: Tensor | float) -> Tensor:
         self.rows += len(x)
