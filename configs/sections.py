@@ -143,6 +143,7 @@ class Diffusion(Section):
     min_scale: Annotated[float, Field(gt=0, le=1, description="a number above 0 and at most 1")] = (
         1e-3
     )
+    mixed_score: Flag = False  # the network adds to the score of standard normal data
 
     def options(self, image_size: int) -> dict[str, str | int | float]:
         """What `PROCESSES[process](**options)` is called with, for square images of this size."""
@@ -150,9 +151,9 @@ class Diffusion(Section):
         return {"image_size": image_size, **own} if self.process == "blur" else own
 
     @model_serializer
-    def _used(self) -> dict[str, str | int | float]:
+    def _used(self) -> dict[str, str | bool | int | float]:
         """What is written down is what the process uses."""
-        used = ("process", *PROCESS_KEYS[self.process])
+        used = ("process", *PROCESS_KEYS[self.process], "mixed_score")
         return {key: getattr(self, key) for key in used}
 
 

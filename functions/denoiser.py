@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from functions.plan import accumulate
-from functions.process import Process, apply
+from functions.process import Process, VariancePreserving, apply
 
 PREDICTS = ("eps", "x0", "v")
 
@@ -19,28 +19,45 @@ class Denoiser(nn.Module):
 
     predicts: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma x0 (Salimans & Ho
     2022). clip: bound on the pixels of the predicted clean image, None for no bound; it acts in
-    `eps` and `x0`, which samplers ask, never in the training target.
+    `eps` and `x0`, which samplers ask, never in the training target. mixed: the network adds to the
+    noise that would be expected if the data were standard normal, the mixed score of Vahdat et al.
+    (2021) and Dockhorn et al. (2022): the answer follows the size of x however far x strays.
+    Raises ValueError for another `predicts`, for v on a process that does not preserve the
+    variance, and for mixed with one that is not eps.
     """
 
     def __init__(
-        self, network: nn.Module, process: Process, predicts: str = "eps", clip: float | None = None
+        self,
+        network: nn.Module,
+        process: Process,
+        predicts: str = "eps",
+        clip: float | None = None,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
         if predicts not in PREDICTS:
             raise ValueError(f"predicts is one of {', '.join(PREDICTS)}, not {predicts!r}")
+        if predicts == "v" and not isinstance(process, VariancePreserving):
+            raise ValueError("v is defined for variance-preserving processes only")
+        if mixed and predicts != "eps":
+            raise ValueError(f"a mixed score needs predicts eps, not {predicts!r}")
         self.network = network
         self.process = process
         self.predicts = predicts
         self.clip = clip
+        self.mixed = mixed
         self._kept: dict[float, _At] = {}
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The network's own answer at state x (B, ...) and time t, a number or (B,); dtype of x."""
+        """The network's answer (mixed: with what it adds to) at state x (B, ...) and time t, a
+        number or (B,); dtype of x.
+        """
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
         shown, given = self.process.to_network(x), [] if label is None else [label]
         answer = self.network(shown, times, *given)
-        return self.process.from_network(answer.to(x.dtype))  # under autocast it is half precision
+        answer = self.process.from_network(answer.to(x.dtype))  # under autocast: half precision
+        return answer + apply(self._at(t).linear, x) if self.mixed else answer
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should answer for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
@@ -110,6 +127,13 @@ class _At:
         inverse = torch.linalg.inv(self.factor)
         return inverse, -inverse @ self.mean
 
+    @cached_property
+    def linear(self) -> Tensor:
+        """Coef of x in E[noise | x] for standard normal data, which fill the first component."""
+        data = self.mean[..., :1]
+        covariance = data @ data.mT + self.factor @ self.factor.mT
+        return self.factor.mT @ torch.linalg.inv(covariance)
+
     def clean(self, x: Tensor, eps: Tensor) -> Tensor:
         """The clean state behind x under noise eps."""
         of_x, of_eps = self._to_clean
@@ -127,7 +151,8 @@ class Scaled(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, scale: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(denoiser.network, denoiser.process, denoiser.predicts, denoiser.clip)
+        own = (denoiser.predicts, denoiser.clip, denoiser.mixed)
+        super().__init__(denoiser.network, denoiser.process, *own)
         self.scale = scale
 
     def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:

@@ -36,7 +36,8 @@ class Model:
 
     def denoiser(self, clip: bool = False) -> Denoiser:
         """The network as the process' denoiser, its x0 clipped to the data's range if wanted."""
-        return Denoiser(self.network, self.process, clip=1.0 if clip else None)
+        mixed = self.config.diffusion.mixed_score
+        return Denoiser(self.network, self.process, clip=1.0 if clip else None, mixed=mixed)
 
     def drawer(self, config: Config, walk: Walk, device: torch.device) -> Drawer:
         """What draws the config's images along this walk, its eps scale included."""

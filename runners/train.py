@@ -146,7 +146,8 @@ class TrainingRun:
     def _with_average(self, work: Callable[[Denoiser], Any]) -> Any:
         """Run `work` with the averaged weights (the raw ones where there is no average)."""
         trainer = self.trainer
-        denoiser = Denoiser(trainer.network, trainer.denoiser.process)
+        own = trainer.denoiser
+        denoiser = Denoiser(trainer.network, own.process, mixed=own.mixed)
         trainer.network.eval()
         try:
             if trainer.ema is None:

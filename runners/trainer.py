@@ -97,7 +97,7 @@ class Trainer:
         half = config.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
         self.wrapped = _wrapped(config, self.network, ranks)
-        self.denoiser = Denoiser(self.wrapped, process)
+        self.denoiser = Denoiser(self.wrapped, process, mixed=config.diffusion.mixed_score)
         self.times = TIMES[config.training.times](process)
         self.loss = LOSSES[config.loss.name]
         self.step = 0

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from functions.denoiser import Denoiser
-from functions.process import VP, VPSDE
+from functions.process import CLD, VP, VPSDE, Blur
 from tests.analytic import MODELS, ExactNet
 
 PREDICTS = ["eps", "x0", "v"]
@@ -143,3 +143,35 @@ def test_it_holds_the_networks_weights_and_nothing_else():
 def test_unknown_parametrisations_are_refused():
     with pytest.raises(ValueError, match="eps, x0, v"):
         Denoiser(nn.Identity(), VP(), predicts="score")
+
+
+@pytest.mark.parametrize("process", [VP(), VPSDE(), CLD(), CLD(parametrisation="L"), Blur(4)])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.9])
+def test_a_mixed_score_is_the_best_linear_guess_for_normal_data(process, part):
+    """Data and noise span a normal space: summed over its unit vectors, what is left of the noise
+    is orthogonal to x. With a network that tells the rest, the noise is exact."""
+    t = torch.tensor(round(part * 999) if process.steps else part, dtype=torch.float64)
+    size = 16 * (1 + process.groups)
+    vectors = torch.eye(size, dtype=torch.float64).view(size, 1 + process.groups, 4, 4)
+    x0, noise, times = vectors[:, :1], vectors[:, 1:], t.expand(size)
+    x = process.perturb(x0, times, noise)
+    guess = Denoiser(Constant(torch.zeros_like(x)), process, mixed=True).eps(x, float(t))
+    left = noise - guess
+    torch.testing.assert_close(
+        torch.einsum("bi,bj->ij", left.flatten(1), x.flatten(1)),
+        torch.zeros(x[0].numel(), x[0].numel(), dtype=torch.float64),
+        rtol=0,
+        atol=1e-12,
+    )
+    rest = Denoiser(Constant(process.to_network(left)), process, mixed=True)
+    torch.testing.assert_close(rest.eps(x, float(t)), noise, rtol=0, atol=1e-12)
+
+
+def test_what_a_denoiser_cannot_be_is_refused():
+    for process, options, text in (
+        (CLD(), {"predicts": "v"}, "variance-preserving processes only"),
+        (VP(), {"predicts": "x0", "mixed": True}, "needs predicts eps"),
+        (VP(), {"predicts": "x1"}, "predicts is one of"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            Denoiser(Constant(None), process, **options)
