@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from configs import sweeping
+from configs import picturing, sweeping
 from configs.flags import LEVELS, UsageError, parser
 from configs.options import Options
 from configs.problems import known_keys
@@ -26,7 +26,10 @@ __all__ = ["Command", "Options", "UsageError", "parse"]
 # What has a use beside what only looks or reports: the rest would silently do nothing.
 SHOWN = ("ni", "verbose")
 MEANT = ("config", "doc", "exp", "override", *SHOWN)
-DRAWN = ("sample", "images", "fid", "no_images", "image_folder", "use_pretrained")
+DRAWN = (
+    *("sample", "images", "fid", "no_images", "image_folder", "use_pretrained"),
+    *(*picturing.MODES, *picturing.OWN),
+)
 PLACED = ("device", "overwrite")  # of the command that one looks at before it is run
 HEEDED = {
     "list_samplers": SHOWN,
@@ -37,10 +40,6 @@ HEEDED = {
 
 DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-NOT_HERE = {
-    "--interpolation": "interpolation between samples is not part of this version",
-    "--sequence": "intermediate states are not part of this version",
-}
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,10 @@ def parse(argv: Sequence[str]) -> Command:
         if getattr(flags, name) is not None
     }
     lists, overrides = sweeping.read(flags)
+    picture, overrides = picturing.read(flags, overrides)
+    if picture is not None:
+        fields["picture"] = picture
+        fields.setdefault("image_folder", str(PurePath(flags.doc or "", picture.mode)))
     for name in (*lists.get("docs", ()), *lists.get("names", ())):
         _check_folder("docs" if name in lists["docs"] else "name", name)
     options = Options(
@@ -100,8 +103,6 @@ def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"unexpected word {word!r}; every argument here is a flag or a flag's value"
     flag = word.partition("=")[0]
-    if flag in NOT_HERE:
-        return f"{flag}: {NOT_HERE[flag]}"
     from configs.schema import Config
 
     own = [option for action in parser()._actions for option in action.option_strings]
@@ -120,14 +121,19 @@ def _check(flags: argparse.Namespace) -> None:
     if len(verbs) > 1:
         raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
     verb = verbs[0] if verbs else "training"
+    modes = [f"--{name}" for name in picturing.given(flags)]
+    every = [f"--{name}" for name in ("images", "fid", *picturing.MODES)]
     rules = [
-        (flags.sample and not (flags.fid or flags.images), "--sample needs --fid or --images"),
+        (flags.sample and not modes, f"--sample needs {', '.join(every[:-1])} or {every[-1]}"),
         (
             flags.fid and flags.images,
             "--fid and --images exclude each other: --fid draws and measures",
         ),
-        (flags.fid and not flags.sample, "--fid needs --sample"),
-        (flags.images and not flags.sample, "--images needs --sample"),
+        (
+            len(modes) > 1,
+            f"{' and '.join(modes)} are different things to sample; give one",
+        ),
+        (modes and not flags.sample, f"{modes[0] if modes else ''} needs --sample"),
         (flags.no_images and not flags.fid, "--no_images needs --sample --fid"),
         (flags.resume_training and verbs, f"--resume_training does not go with {verb}"),
         (

@@ -17,6 +17,8 @@ examples:
   python main.py --doc s2dm --sample --fid --timesteps 50 --eta 0 --ni
   python main.py --doc s2dm --sample --fid --sample_type deis:3 --nfe 20 --ni
   python main.py --doc s2dm --sweep --samplers generalized,f_pndm,deis:3 --timesteps 10,20,50 --ni
+  python main.py --doc s2dm --sample --sequence --timesteps 50 --frames 8 --ni
+  python main.py --doc s2dm --sample --inpaint --image photo.png --mask center --ni
   torchrun --nproc_per_node=8 main.py --config cifar10.yml --doc ddpm --ni
 
 exit codes: 0 done, 1 failed, 2 usage, 75 stopped by SIGTERM or SIGUSR1 after saving, 130 Ctrl-C
@@ -66,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     everywhere = made.add_argument_group("everywhere")
     _add_everywhere(everywhere)
     _add_train(made.add_argument_group("train (the default)"))
-    _add_sample(made.add_argument_group("sample", "needs --fid or --images"))
+    _add_sample(made.add_argument_group("sample", "needs --images, --fid or one of the pictures"))
+    _add_pictures(made.add_argument_group("pictures", "with --sample, one at a time"))
     _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))
@@ -128,7 +131,7 @@ def _add_sample(group: Group) -> None:
         "-i",
         "--image_folder",
         metavar="DIR",
-        help="EXP/image_samples/DIR [images]",
+        help="EXP/image_samples/DIR [images; of a picture: NAME/sequence and so on]",
     )
     _key(group, "--n_samples", "sampling.n_samples", "N", "how many images")
     _key(group, "--sample_type", "sampling.sample_type", "SPEC", "the sampler, such as deis:3:rho")
@@ -143,12 +146,35 @@ def _add_sample(group: Group) -> None:
     _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
 
 
+def _add_pictures(group: Group) -> None:
+    _switch(group, "--sequence", "the way from noise to n_samples [4] images: a sheet, a film")
+    group.add_argument("--show", metavar="WHAT", help="x, x0 (its clean estimate) or both [both]")
+    group.add_argument("--frames", metavar="K", help="of a sequence, start and end included [10]")
+    group.add_argument("--grid", metavar="RxC", help="images 0 to R*C-1 on one sheet, as in 4x8")
+    _switch(group, "--nearest", "n_samples [8] images beside their nearest training images")
+    group.add_argument("--neighbours", metavar="K", help="of every image [5]")
+    text = "between --seeds A,B (four: the corners of a grid) or two images given by --image"
+    _switch(group, "--interpolation", text)
+    group.add_argument("--points", metavar="N", help="from end to end [8]")
+    _switch(group, "--inpaint", "fill what --mask hides of every --image")
+    _switch(group, "--img2img", "draw every --image anew from a noisy version of it")
+    text = "files or folders of images of the model's size"
+    group.add_argument("--image", nargs="+", action="extend", metavar="PATH", help=text)
+    text = "center, half, random:P, or an image file of the model's size: white is filled"
+    group.add_argument("--mask", metavar="MASK", help=text)
+    group.add_argument("--fills", metavar="N", help="of every image [4]")
+    text = "repaint[:JUMP[:TIMES]] or replace [repaint:2:10]"
+    group.add_argument("--fill", metavar="HOW", help=text)
+    text = "of img2img, from 0 (the image itself) to 1 (nothing of it is left)"
+    group.add_argument("--strength", metavar="S", help=text)
+
+
 def _add_sweep(group: Group) -> None:
     _switch(group, "--sweep", "measure every combination; go on with the same command")
     texts = {
         "--samplers": "such as generalized,f_pndm,deis:3@quad (SAMPLER@GRID)",
         "--docs": "more runs beside --doc, separated by commas",
-        "--seeds": "of the noise, as in 0,1,2 [the config's seed]",
+        "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
         "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
     }

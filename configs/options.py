@@ -7,11 +7,37 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What a picture mode of --sample was told; a mode looks at its own fields only.
+
+    mode: sequence, grid, nearest, interpolation, inpaint or img2img. show: x, x0 or both; frames:
+    how many, at least 2. rows, columns: of a grid. neighbours: of every sample. seeds: two or four
+    of them, () where images are given instead; points: from end to end, at least 2. image: files
+    or folders, as typed. mask: center, half, random:P with 0 < P < 1, or a file; fills: of every
+    image; fill: `replace`, `repaint`, `repaint:JUMP` or `repaint:JUMP:TIMES`. strength: in [0, 1].
+    """
+
+    mode: str
+    show: str = "both"
+    frames: int = 10
+    rows: int = 1
+    columns: int = 1
+    neighbours: int = 5
+    seeds: tuple[int, ...] = ()
+    points: int = 8
+    image: tuple[Path, ...] = ()
+    mask: str = ""
+    fills: int = 4
+    fill: str = "repaint:2:10"
+    strength: float = 0.0
+
+
+@dataclass(frozen=True)
 class Options:
     """Flags of one command. Nothing here changes what is learned; that is the config's.
 
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
-    image_folder: below EXP/image_samples. images, fid: the modes of --sample.
+    image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them.
     samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
     cells; names: the sweeps below EXP/sweeps that are filled or reported.
     use_pretrained: whence foreign weights come, a file, a folder or a hub id; "" is the published
@@ -28,6 +54,7 @@ class Options:
     images: bool = False
     fid: bool = False
     no_images: bool = False
+    picture: Picture | None = None
     samplers: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     docs: tuple[str, ...] = ()
@@ -70,3 +97,8 @@ class Options:
     def datasets(self) -> Path:
         """EXP/datasets, where data sets without a path of their own are looked for."""
         return self.exp / "datasets"
+
+    @property
+    def cache(self) -> Path:
+        """EXP/fid_stats: reference statistics and feature classifiers."""
+        return self.exp / "fid_stats"

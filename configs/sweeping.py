@@ -24,13 +24,13 @@ def read(flags: argparse.Namespace) -> tuple[dict[str, Any], Overrides]:
     """
     _check(flags)
     overrides: Overrides = list(flags.overrides)
-    docs = _items("--docs", flags.docs, str)
+    docs = items("--docs", flags.docs, str)
     docs = tuple(dict.fromkeys((*([flags.doc] if flags.doc else []), *docs)))
-    names = _items("--name", flags.name, str) or docs[:1]
+    names = items("--name", flags.name, str) or docs[:1]
     found: dict[str, Any] = {
         "docs": docs,
         "names": names,
-        "samplers": _items("--samplers", flags.samplers, str),
+        "samplers": items("--samplers", flags.samplers, str),
     }
     if not flags.sweep:
         return (found if flags.report else {}), overrides
@@ -38,17 +38,19 @@ def read(flags: argparse.Namespace) -> tuple[dict[str, Any], Overrides]:
         raise UsageError(f"--name {flags.name}: a sweep has one name")
     if docs:
         found["doc"] = docs[0]
-    found["seeds"] = _items("--seeds", flags.seeds, _whole(0))
+    found["seeds"] = items("--seeds", flags.seeds, whole(0))
     found["shard"] = _shard(flags.shard)
     texts = [text for key, text, _ in overrides if key == STEPS]
-    found["steps"] = _items("--timesteps", texts[-1] if texts else None, _whole(1))
+    found["steps"] = items("--timesteps", texts[-1] if texts else None, whole(1))
     return found, [item for item in overrides if item[0] != STEPS]
 
 
 def _check(flags: argparse.Namespace) -> None:
-    for flag in ("samplers", "docs", "seeds", "shard"):
+    for flag in ("samplers", "docs", "shard"):
         if getattr(flags, flag) is not None and not flags.sweep:
             raise UsageError(f"--{flag} needs --sweep")
+    if flags.seeds is not None and not (flags.sweep or flags.interpolation):
+        raise UsageError("--seeds needs --sweep or --interpolation")
     if flags.name is not None and not (flags.sweep or flags.report):
         raise UsageError("--name needs --sweep or --report")
     if not flags.sweep:
@@ -63,7 +65,7 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError("--seed and --seeds exclude each other")
 
 
-def _items(flag: str, text: str | None, read: Callable[[str], T]) -> tuple[T, ...]:
+def items(flag: str, text: str | None, read: Callable[[str], T]) -> tuple[T, ...]:
     """The items of a list with commas, each once."""
     if text is None:
         return ()
@@ -76,7 +78,9 @@ def _items(flag: str, text: str | None, read: Callable[[str], T]) -> tuple[T, ..
     return tuple(dict.fromkeys(found))
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers of at least `least`; it raises ValueError for anything else."""
+
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
             raise ValueError(f"{text!r} should be a whole number, at least {least}")

@@ -1,7 +1,7 @@
 """`make demo`: train on the bundled digits with L_skip, sample, measure, and look at the result.
 
-Runs the commands it prints, through the same entry point as the shell, then makes a table and a
-picture of what they left behind.
+Runs the commands it prints, through the same entry point as the shell, then makes a table and
+pictures of what they left behind.
 """
 
 from __future__ import annotations
@@ -21,6 +21,15 @@ DOC = "digits_demo"
 STEPS = (2, 5, 10, 20, 50, 100)
 SHOWN = 50  # steps of the samples in the picture
 SIDE = 10  # images in a row of the picture
+INPUTS = EXP / "demo/inputs"  # held-out digits, which the last two of the gallery begin with
+GALLERY = {
+    "sequence": ["--sequence", "--n_samples", "3"],
+    "grid": ["--grid", "4x12"],
+    "nearest": ["--nearest", "--n_samples", "4"],
+    "interpolation": ["--interpolation", "--seeds", "1,2"],
+    "inpaint": ["--inpaint", "--image", str(INPUTS), "--mask", "half"],
+    "img2img": ["--img2img", "--image", str(INPUTS), "--strength", "0.5"],
+}
 
 
 def run(*words: str) -> None:
@@ -73,19 +82,34 @@ def picture(path: Path) -> None:
     """Real and sampled digits side by side."""
     from configs.schema import load
     from datasets import get_dataset
-    from runners.draw import grid, panels
-    from runners.imagedir import read_back
+    from runners import draw
+    from runners.imagedir import read_back, save
 
     dataset, _ = get_dataset(load("digits.yml"))
     indices = range(SIDE * SIDE)
     real = dataset.images(indices)
     sampled = read_back(EXP / "image_samples" / folder_of(SHOWN), indices, dataset.shape)
-    sheets = {
-        "real digits": grid(real, SIDE, least=32),
-        f"sampled, {SHOWN} DDIM steps": grid(sampled, SIDE, least=32),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    panels(sheets).save(path)
+    sheets = {"real digits": real, f"sampled, {SHOWN} DDIM steps": sampled}
+    shown = [
+        draw.sheet(images.unflatten(0, (SIDE, SIDE)).unbind(), title=title, least=32)
+        for title, images in sheets.items()
+    ]
+    save(draw.beside(shown), path)
+
+
+def gallery() -> list[Path]:
+    """A picture of every mode, and where they are."""
+    from configs.schema import load
+    from datasets import get_dataset
+    from runners.imagedir import save, to_picture
+
+    _, held_out = get_dataset(load("digits.yml"))
+    assert held_out is not None
+    for index, image in enumerate(held_out.images(range(4))):
+        save(to_picture(image), INPUTS / f"{index}.png")
+    for words in GALLERY.values():
+        run("--config", "digits.yml", "--doc", DOC, "--sample", *words, "--ni")
+    return [EXP / "image_samples" / DOC / mode / f"{mode}.png" for mode in GALLERY]
 
 
 if __name__ == "__main__":
@@ -96,5 +120,6 @@ if __name__ == "__main__":
     picture(results / "digits.png")
     text = table(records)
     (results / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\npicture: {results / 'digits.png'}   table: {results / 'table.md'}")
+    pictures = [results / "digits.png", *gallery()]
+    print(f"\n{text}\n\ntable: {results / 'table.md'}   pictures:", *pictures, sep="\n")
     print(f"{time.monotonic() - began:.0f} s without the installation")

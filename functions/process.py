@@ -476,10 +476,10 @@ class Blur(Process):
         return rows.T @ x @ columns
 
     def views(self, x: Tensor) -> dict[str, Tensor]:
-        """Pixels, and the size of every frequency: 0.01 is black, 1 (pure noise) grey, 100 white;
+        """Pixels, and the size of every frequency: 0.1 is black, 1 (pure noise) grey, 10 white;
         the mean is at the top left.
         """
-        return {"pixels": self.drop(x), "spectrum": torch.log10(x.abs().clamp(0.01, 100)) / 2}
+        return {"pixels": self.drop(x), "spectrum": torch.log10(x.abs().clamp(0.1, 10))}
 
     def to_network(self, x: Tensor) -> Tensor:
         return self.drop(x)

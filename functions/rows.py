@@ -55,6 +55,14 @@ def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return psi, process.factor(s) - psi @ process.factor(t)
 
 
+def root(covariance: Tensor) -> Tensor:
+    """The Cholesky factor of a covariance that rounding may have left slightly indefinite."""
+    values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
+    half = vectors * torch.sqrt(values.clamp(min=0)).unsqueeze(-2)
+    upper = torch.linalg.qr(half.mT).R
+    return (upper * torch.sign(upper.diagonal(dim1=-2, dim2=-1)).unsqueeze(-1)).mT
+
+
 def checked(
     process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
 ) -> Plan:

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from configs import specs
-from configs.options import Options
+from configs.options import Options, Picture
 from configs.schema import Config, ConfigError, from_values
 from datasets import get_dataset
 from functions import metrics
-from runners import distributed, evaluate, imagedir, rundir, sweep, train
+from runners import distributed, evaluate, imagedir, pictures, rundir, sweep, train
 from runners.distributed import Ranks
 from runners.meter import Meter
-from runners.model import open_model, scaling_of, weights_for
+from runners.model import Model, open_model, scaling_of, weights_for
+from runners.pictures import Studio
 from runners.sample import sample_all
 from runners.signals import stop_request
 from runners.versions import versions
@@ -49,11 +50,6 @@ class Diffusion:
         """Leave the process group: a process that ends inside it may be aborted."""
         distributed.stop()
 
-    @property
-    def cache(self) -> Path:
-        """Where reference statistics and feature classifiers are kept."""
-        return self.options.exp / "fid_stats"
-
     def train(self) -> None:
         """Train, or go on training, in exp/logs/DOC."""
         run, board = self.options.run, self.options.tensorboard
@@ -71,17 +67,16 @@ class Diffusion:
         train.TrainingRun(trainer, run, board, dataset, held_out).go()
 
     def sample(self) -> None:
-        """Draw images into exp/image_samples/FOLDER and, with --fid, measure them."""
+        """Draw images into exp/image_samples/FOLDER and, with --fid, measure them; or draw one of
+        the pictures.
+        """
+        if self.options.picture is not None:
+            return self._draw_picture(self.options.picture)
         count, ranks = self.config.sampling.n_samples, self.ranks
         if self.options.fid and count < evaluate.FEWEST:
             raise ConfigError(f"--n_samples {count}: --fid needs at least {evaluate.FEWEST} images")
-        found = weights_for(self.config, self.options)
-        model = open_model(self.config, found, ranks.device)
-        config, walk = model.config, walk_for(model.config, model.process)
-        for warning in walk.warnings:
-            log.warning(warning)
-        drawer = model.drawer(config, walk, ranks.device)
-        made_by = {**found.provenance(), **_made_by(config, walk, ranks)}
+        model, walk, made_by = self._open()
+        config, drawer = model.config, model.drawer(model.config, walk, ranks.device)
         folder = self._image_folder(made_by)
         log.info("%s", walk)
         meter = self._meter(config) if self.options.fid else None  # before hours of sampling
@@ -99,6 +94,34 @@ class Diffusion:
             log.info("%d images in %s", count, folder)
         if meter:
             self._report(meter.figures(), meter, {**made_by, **took}, folder)
+        return None
+
+    def _draw_picture(self, picture: Picture) -> None:
+        if self.ranks.world > 1:
+            raise ConfigError(f"--{picture.mode} takes one process: start it without torchrun")
+        model, walk, made_by = self._open()
+        made_by |= pictures.identity(model.config, picture)
+        fresh = self.options.overwrite or not (self.options.samples / "samples.json").exists()
+        folder = self._image_folder(made_by)
+        log.info("%s", walk)
+        drawer = model.drawer(model.config, walk, self.ranks.device)
+        studio = Studio(model, model.config, walk, drawer, self.options, folder, self.ranks)
+        try:
+            paths = pictures.PICTURES[picture.mode].draw(studio)
+        except BaseException:
+            if fresh:
+                imagedir.release(folder)
+            raise
+        log.info("%d files in %s; look at %s", len(paths), folder, paths[0])
+
+    def _open(self) -> tuple[Model, Walk, dict[str, Any]]:
+        """The model that is sampled, its walk, and what decides its images, for samples.json."""
+        found = weights_for(self.config, self.options)
+        model = open_model(self.config, found, self.ranks.device)
+        walk = walk_for(model.config, model.process)
+        for warning in walk.warnings:
+            log.warning(warning)
+        return model, walk, {**found.provenance(), **_made_by(model.config, walk, self.ranks)}
 
     def sweep(self) -> None:
         """Measure every combination of runs, samplers, step counts and seeds."""
@@ -171,7 +194,7 @@ class Diffusion:
 
     def _meter(self, config: Config) -> Meter:
         dataset, _ = get_dataset(config, self.options.datasets)
-        return Meter(config, dataset, self.cache, self.ranks)
+        return Meter(config, dataset, self.options.cache, self.ranks)
 
     def _report(
         self, figures: dict[str, Any], meter: Meter, made_by: dict[str, Any], folder: Path

@@ -97,7 +97,12 @@ def reference_for(
         return Reference(**checkpoint.load(path))
     log.info("computing reference statistics of %d images", len(dataset))
     found = _compute_reference(dataset, extractor, batch, ranks)
-    ranks.on_first(lambda: checkpoint.save(path, vars(found)))
+
+    def keep() -> None:
+        cache.mkdir(parents=True, exist_ok=True)  # given weights leave nothing there
+        checkpoint.save(path, vars(found))
+
+    ranks.on_first(keep)
     return found
 
 

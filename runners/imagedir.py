@@ -42,13 +42,21 @@ class Writer:
         self.pool.shutdown(cancel_futures=True)
 
     def _write(self, index: int, image: Tensor) -> None:
-        target = self.folder / f"{index}.png"
-        temporary = target.with_suffix(".png.tmp")
-        try:
-            to_picture(image).save(temporary, format="PNG")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save(to_picture(image), self.folder / f"{index}.png")
+
+
+def save(picture: Image.Image, path: Path, **options: Any) -> None:
+    """Write a picture in the format of the path's suffix, whole or not at all; options: Pillow's.
+
+    Folders are made where they are missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        picture.save(temporary, format=path.suffix[1:].upper(), **options)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -57,6 +65,12 @@ def to_picture(image: Tensor) -> Image.Image:
     if array.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"a PNG has 1 to 4 channels, these images have {array.shape[2]}")
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def pixels(picture: Image.Image) -> Tensor:
+    """A picture of 8 bits a channel as uint8 (C, H, W): `to_picture` undone."""
+    array = np.array(picture)
+    return torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
 
 
 def read_back(folder: Path, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
@@ -110,3 +124,10 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
         )
     else:
         write_text(marker, json.dumps(identity, indent=1) + "\n")
+
+
+def release(folder: Path) -> None:
+    """Undo a claim where nothing came of it."""
+    if [path.name for path in folder.iterdir()] == ["samples.json"]:
+        (folder / "samples.json").unlink()
+        folder.rmdir()

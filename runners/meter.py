@@ -66,8 +66,16 @@ class Meter:
 
     def neighbours(self) -> list[tuple[int, float]]:
         """(index, feature distance) of the training image nearest to each of the first images."""
-        distance, index = torch.cdist(self.first, self.reference.features).min(1)
-        return list(zip(index.tolist(), distance.tolist(), strict=True))
+        return [found[0] for found in self.nearest(self.first, 1)]
+
+    def nearest(self, features: Tensor, count: int) -> list[list[tuple[int, float]]]:
+        """(index, feature distance) of the `count` training images nearest to each of the features
+        (n, D), the nearest first. Looked for among those whose features are kept.
+        """
+        most = min(count, len(self.reference.features))
+        found = torch.cdist(features, self.reference.features).topk(most, largest=False)
+        rows = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        return [list(zip(*row, strict=True)) for row in rows]
 
     def labels(self) -> dict[str, str]:
         """What the main figures are called: distance, kid, precision, recall."""

@@ -98,13 +98,12 @@ class Drawer:
     def _together(self, indices: Sequence[int]) -> Tensor:
         began = time.perf_counter()
         noise = Noise(self.seed, indices)
-        states = self.states(self.start(noise, len(indices)), noise)
-        sample = deque(states, maxlen=1).pop()
+        sample = self.sample(self.start(noise, len(indices)), noise)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.images += len(indices)
         self.seconds += time.perf_counter() - began
-        return self.denoiser.process.drop(sample)
+        return sample
 
     def start(self, randn: Randn, count: int) -> Tensor:
         """The states (count, ...) where sampling starts."""
@@ -119,6 +118,12 @@ class Drawer:
         if isinstance(self.plan, Plan):
             return solve(self.plan, self._predict, x, randn, project)
         return adaptive.solve(self.plan, self._predict, x, project=project)
+
+    def sample(
+        self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
+    ) -> Tensor:
+        """The data (n, C, H, W) at the end of the walk from x; see `states`."""
+        return self.denoiser.process.drop(deque(self.states(x, randn, project), maxlen=1).pop())
 
     def _predict(self, x: Tensor, t: Tensor | float) -> Tensor:
         self.rows += len(x)
@@ -152,7 +157,25 @@ def drawn(
     """
     size = max(config.sampling.batch_size // drawer.block, 1) * drawer.block
     for part in blocks(indices, size):
-        yield part, to_uint8(_finite(drawer(part), part), config.data)
+        yield part, to_uint8(finite(drawer(part), part), config.data)
+
+
+def in_blocks(
+    drawer: Drawer, config: Config, count: int, draw: Callable[[Sequence[int]], Tensor]
+) -> Tensor:
+    """The images of indices 0..count-1, uint8 (count, C, H, W); draw(indices) gives data.
+
+    On a CPU it is asked for whole blocks, beyond `count` if need be, so that an image does not
+    depend on how many there are and is the plain sample of its index where the draws are. Raises
+    RuntimeError for images that are not finite.
+    """
+    on_cpu, parts = drawer.device.type == "cpu", []
+    size = drawer.block if on_cpu else config.sampling.batch_size
+    for part in blocks(range(count), size):
+        with torch.no_grad():
+            images = draw(range(part[0], part[0] + size) if on_cpu else part)[: len(part)]
+        parts.append(to_uint8(finite(images, part), config.data).cpu())
+    return torch.cat(parts)
 
 
 def sample_all(
@@ -201,7 +224,10 @@ def sample_all(
     return rate
 
 
-def _finite(images: Tensor, indices: Sequence[int]) -> Tensor:
+def finite(images: Tensor, indices: Sequence[int]) -> Tensor:
+    """The images (n, ...) themselves. Raises RuntimeError that names the first of these indices
+    whose image is not finite.
+    """
     fine = images.isfinite().flatten(1).all(1).tolist()
     if not all(fine):
         raise RuntimeError(

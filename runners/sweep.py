@@ -287,10 +287,7 @@ class Job:
         indices = self.ranks.gather(torch.tensor(list(shown)).long())
         images = self.ranks.gather(own)[indices.argsort()]
         if self.ranks.first:
-            path = self.folder / cell.sheet
-            path.parent.mkdir(exist_ok=True)
-            sheet = draw.grid(images, columns=len(images), gap=0)
-            imagedir.to_picture(sheet).save(path)
+            imagedir.save(draw.sheet([list(images)], least=1, gap=0), self.folder / cell.sheet)
 
     def _report(self) -> None:
         if cells.load(self.folder).cells:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.io import write_png
+from PIL import Image
 
 from configs.schema import Config, ConfigError, dump, load
 from datasets import ImageDataset
@@ -20,7 +19,7 @@ from datasets.transforms import to_uint8
 from functions.denoiser import Denoiser
 from functions.loss import clamped_from
 from models import build, checkpoint
-from runners import draw, rundir, weights
+from runners import draw, imagedir, rundir, weights
 from runners.distributed import Ranks
 from runners.evaluate import held_out_loss
 from runners.journal import Journal, Window, memory
@@ -167,12 +166,10 @@ class TrainingRun:
         if not self.ranks.first:
             return
         sheet = self._with_average(self._sheet)
-        journal.picture(step, "samples", sheet)
-        folder = self.run / "samples"
-        folder.mkdir(exist_ok=True)
-        write_png(sheet, str(folder / f"step_{step}.png"))
+        journal.picture(step, "samples", imagedir.pixels(sheet))
+        imagedir.save(sheet, self.run / "samples" / f"step_{step}.png")
 
-    def _sheet(self, denoiser: Denoiser) -> Tensor:
+    def _sheet(self, denoiser: Denoiser) -> Image.Image:
         config, data = self.config, self.config.data
         process = denoiser.process
         steps = min(SHOWN_STEPS, process.steps or SHOWN_STEPS)
@@ -191,7 +188,7 @@ class TrainingRun:
             to_uint8(drawer(range(i, min(i + size, SHOWN))).nan_to_num(), data).cpu()
             for i in range(0, SHOWN, size)
         ]
-        return draw.grid(torch.cat(parts), columns=6, least=32)
+        return draw.sheet(torch.cat(parts).unflatten(0, (-1, 6)).unbind(), least=32)
 
 
 def total_steps(config: Config, images: int) -> int:

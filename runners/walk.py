@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -19,11 +19,13 @@ from functions.scales import Scale
 class Walk:
     """A plan (or an adaptive solver) and where it comes from.
 
-    sampler, grid: canonical specs; asked: steps asked of the grid, None for an adaptive solver;
-    steps: what the grid has; warnings: what a person should know, one line each.
+    times: the grid, decreasing; sampler, grid: canonical specs; asked: steps asked of the grid,
+    None for an adaptive solver; steps: what the grid has; warnings: what a person should know, one
+    line each.
     """
 
     plan: Plan | Adaptive
+    times: Tensor
     sampler: str
     grid: str
     asked: int | None
@@ -51,6 +53,18 @@ def walk_for(config: Config, process: Process) -> Walk:
     if sampling.nfe:
         steps = _most_steps(config, process, sampling.nfe)
     return _walk(config, process, steps, steps)
+
+
+def end_of(config: Config, process: Process, walk: Walk, steps: int) -> Walk:
+    """The last `steps` steps of a walk, as one of its own. Raises ConfigError where they are too
+    few for the sampler.
+    """
+    sampler, times = config.sampler(), walk.times[-steps - 1 :]
+    try:
+        plan = sampler.build(process, times, **sampler.options)
+    except (ValueError, ArithmeticError) as err:
+        raise ConfigError(f"the last {steps} steps of {walk.grid}: {err}") from err
+    return replace(walk, plan=plan, times=times, steps=walk.asked and steps, warnings=())
 
 
 def scale_for(config: Config, process: Process) -> Scale | None:
@@ -84,7 +98,8 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
         warnings.append(f"{steps} steps asked, grid {grid} has {found}")
     if float(process.factor(times[0]).max()) < 0.5:
         warnings.append(f"sampling begins at t = {times[0]:g}, where an image is hardly noise yet")
-    return Walk(plan, str(sampler), str(grid), asked, asked and found, tuple(warnings))
+    names = str(sampler), str(grid)
+    return Walk(plan, times, *names, asked, asked and found, tuple(warnings))
 
 
 def _silent(process: Process, t: Tensor) -> bool:

@@ -10,11 +10,15 @@ import pytest
 
 import main
 from configs import cli, locate
+from configs.options import Picture
 from configs.schema import dump, load
 from runners import describe
 
 PROGRAM = Path(main.__file__)
 CIFAR = ["--config", "cifar10.yml", "--doc", "x"]
+PICTURE = [*CIFAR, "--sample"]
+MIX = ["--interpolation", "--seeds"]
+FILLED = [*PICTURE, "--inpaint", "--image", "a", "--mask"]
 JSD = ["--diffusion.beta_schedule", "jsd"]  # whose last time is pure noise
 
 
@@ -50,7 +54,7 @@ def refused(capsys, argv, code=2):
         (["--config", "cifar10.yml"], "--doc is missing"),
         (["--doc", "x"], "--config is missing: a new run needs one"),
         (["--dry_run"], "--config is missing"),
-        ([*CIFAR, "--sample"], "--sample needs --fid or --images"),
+        ([*CIFAR, "--sample"], "--sample needs --images, --fid, --sequence"),
         ([*CIFAR, "--sample", "--fid", "--images"], "exclude each other"),
         ([*CIFAR, "--sample", "--test"], "--sample and --test are different things"),
         ([*CIFAR, "--test", "--check_data"], "--test and --check_data are different things"),
@@ -75,8 +79,47 @@ def refused(capsys, argv, code=2):
         ([*CIFAR, "--resume"], "unknown flag --resume"),
         ([*CIFAR, "--tau", "0.9"], "unknown flag --tau; did you mean --loss.tau?"),
         ([*CIFAR, "--batch_size=64"], "unknown flag --batch_size; did you mean --training.batch_"),
-        ([*CIFAR, "--sequence"], "--sequence: intermediate states are not part"),
-        ([*CIFAR, "--interpolation"], "--interpolation: interpolation"),
+        ([*CIFAR, "--sequence"], "--sequence needs --sample"),
+        ([*CIFAR, "--test", "--grid", "2x2"], "--grid needs --sample"),
+        ([*PICTURE, "--sequence", "--fid"], "--fid and --sequence are different things to sample"),
+        ([*PICTURE, "--sequence", "--nearest"], "--sequence and --nearest are different things"),
+        ([*PICTURE, "--images", "--show", "x"], "--show needs --sequence"),
+        ([*CIFAR, "--frames", "3"], "--frames needs --sequence"),
+        ([*PICTURE, "--grid", "2x2", "--points", "3"], "--points needs --interpolation"),
+        ([*PICTURE, "--sequence", "--neighbours", "3"], "--neighbours needs --nearest"),
+        ([*PICTURE, "--sequence", "--image", "a"], "needs --interpolation, --inpaint or --img2img"),
+        ([*PICTURE, "--nearest", "--mask", "half"], "--mask needs --inpaint"),
+        ([*PICTURE, "--nearest", "--strength", "1"], "--strength needs --img2img"),
+        ([*PICTURE, "--sequence", "--seeds", "1,2"], "--seeds needs --sweep or --interpolation"),
+        ([*PICTURE, "--sequence", "--show", "y"], "--show y: should be x, x0 or both"),
+        ([*PICTURE, "--sequence", "--frames", "1"], "--frames '1' should be a whole number, at le"),
+        ([*PICTURE, "--nearest", "--neighbours", "0"], "--neighbours '0' should be a whole number"),
+        ([*PICTURE, "--sequence", "--no_images"], "--no_images needs --sample --fid"),
+        ([*PICTURE, "--grid", "4"], "--grid 4: should be ROWSxCOLUMNS, as in 4x8"),
+        ([*PICTURE, "--grid", "0x2"], "--grid 0x2: should be ROWSxCOLUMNS"),
+        ([*PICTURE, "--grid", ""], "--grid : should be ROWSxCOLUMNS"),
+        ([*PICTURE, "--grid", "2x2", "--n_samples", "3"], "--n_samples has no effect with --grid"),
+        ([*PICTURE, *MIX, "1,2", "--sampling.n_samples=3"], "--sampling.n_samples has no effect"),
+        ([*PICTURE, "--interpolation"], "needs either --seeds A,B or --image FILE FILE"),
+        ([*PICTURE, *MIX, "1,2", "--image", "a", "b"], "needs either --seeds"),
+        ([*PICTURE, *MIX, "1,2,3"], "--seeds 1,2,3: should be two or four different seeds"),
+        ([*PICTURE, *MIX, "7,7"], "--seeds 7,7: should be two or four different seeds"),
+        ([*PICTURE, *MIX, "1,2", "--seed", "3"], "--seed and --seeds exclude each other"),
+        ([*PICTURE, "--interpolation", "--image", "a"], "--interpolation needs two images, not 1"),
+        ([*PICTURE, "--inpaint", "--mask", "half"], "--inpaint needs --image PATH"),
+        ([*PICTURE, "--inpaint", "--image", "a"], "--inpaint needs --mask, such as center"),
+        ([*PICTURE, "--inpaint", "--image"], "--image: expected at least one argument"),
+        ([*FILLED, "random:1"], "--mask random:1: should be random:P with P between 0 and 1"),
+        ([*FILLED, "random"], "--mask random: should be random:P"),
+        ([*FILLED, "random:x"], "--mask random x: should be a number from 0 to 1"),
+        ([*FILLED, "half", "--fill", "paint"], "--fill paint: should be replace or repaint"),
+        ([*FILLED, "half", "--fill", "repaint:0"], "--fill repaint:0: should be replace or"),
+        ([*FILLED, "half", "--fills", "0"], "--fills '0' should be a whole number, at least 1"),
+        ([*PICTURE, "--img2img", "--image", "a"], "--img2img needs --strength, such as 0.5"),
+        (
+            [*PICTURE, "--img2img", "--image", "a", "--strength", "2"],
+            "--strength 2: should be a n",
+        ),
         ([*CIFAR, "--optim.lr"], "--optim.lr needs a value"),
         ([*CIFAR, "--optim.lr", "--ni"], "--optim.lr needs a value"),
         ([*CIFAR, "--optim.lrr", "1"], "did you mean optim.lr?"),
@@ -300,6 +343,37 @@ def test_the_commands_of_the_ddim_repository_are_understood():
     assert cli.parse([*common, "--sample", "--fid", "--dry_run"]).verb == "describe"
 
 
+def test_pictures_and_what_they_were_told():
+    def parsed(*words):
+        command = cli.parse(["--doc", "a/b", "--sample", *words])
+        return command.verb, command.options, command.overrides
+
+    verb, options, overrides = parsed("--sequence", "--show", "x0", "--frames", "5")
+    assert (verb, options.images, options.fid) == ("sample", False, False)
+    assert options.picture == Picture("sequence", show="x0", frames=5)
+    assert options.samples == Path("exp/image_samples/a/b/sequence")
+    assert overrides == (("sampling.n_samples", "4", "--sequence"),)
+    _, options, overrides = parsed("--nearest", "--n_samples", "3", "-i", "f")
+    assert options.picture == Picture("nearest") and options.image_folder == "f"
+    assert overrides == (("sampling.n_samples", "3", "--n_samples"),)
+    _, options, overrides = parsed("--grid", "2x3")
+    assert (options.picture.rows, options.picture.columns) == (2, 3)
+    assert overrides == (("sampling.n_samples", "6", "--grid"),)
+    _, options, overrides = parsed("--interpolation", "--seeds", "7,3", "--points", "4")
+    assert options.picture == Picture("interpolation", seeds=(7, 3), points=4)
+    assert options.seeds == () and overrides == ()
+    files = ["--image", "a.png", "b.png", "--image", "c"]
+    _, options, _ = parsed("--inpaint", *files, "--mask", "random:0.5", "--fill", "repaint:9")
+    assert options.picture.image == (Path("a.png"), Path("b.png"), Path("c"))
+    assert (options.picture.mask, options.picture.fill) == ("random:0.5", "repaint:9")
+    _, options, _ = parsed("--img2img", "--image", "c", "--strength", "0")
+    assert options.picture == Picture("img2img", image=(Path("c"),), strength=0.0)
+    words = ["--config", "c", "--use_pretrained", "--sample", "--grid", "1x1"]
+    assert cli.parse(words).options.image_folder == "grid"
+    assert cli.parse([*words, "--dry_run"]).verb == "describe"
+    assert cli.parse([*words, "--print_plan"]).verb == "print_plan"
+
+
 def test_places():
     words = ["--exp", "e", "--doc", "d", "--sample", "--images", "-i", "f"]
     options = cli.parse(words).options
@@ -512,7 +586,8 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROGRAM.parent
     )
     assert done.returncode == 0, done.stderr
-    for title in ("everywhere:", "train (the default):", "sample:", "measure:", "inspect:"):
+    titles = ("train (the default):", "sample:", "pictures:", "measure:", "inspect:")
+    for title in ("everywhere:", *titles):
         assert title in done.stdout
     assert "examples:" in done.stdout
 
@@ -520,7 +595,10 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
 def test_the_program_itself():
     version = program("--version")
     assert (version.returncode, version.stdout) == (0, "skip-step 0.1.0\n")
-    usage = program(*CIFAR, "--sample")
-    assert (usage.returncode, usage.stderr) == (2, "error: --sample needs --fid or --images\n")
+    usage = program(*CIFAR, "--sample", "--grid", "x")
+    assert (usage.returncode, usage.stderr) == (
+        2,
+        "error: --grid x: should be ROWSxCOLUMNS, as in 4x8\n",
+    )
     wrong = program(*CIFAR, "--loss.name", "skipp", "--ni", RANK="1", WORLD_SIZE="2")
     assert (wrong.returncode, wrong.stderr, wrong.stdout) == (2, "", "")

@@ -220,6 +220,15 @@ def test_the_network_has_the_channels_of_the_state(tiny):
     assert loads_again.process().parametrisation == "L"
 
 
+@pytest.mark.parametrize("process", ["vp", "vpsde", "cld", "blur"])
+def test_a_saved_config_is_the_same_config(tiny, process):
+    for mixed in ("true", "false"):
+        overrides = [("diffusion", f"{{process: {process}, mixed_score: {mixed}}}")]
+        config = load(tiny, [*overrides, ("loss", "{name: simple}")])
+        assert from_values(config.model_dump(mode="json"), "a checkpoint") == config
+        assert config.diffusion.mixed_score is (mixed == "true")
+
+
 @pytest.mark.parametrize(
     ("override", "text"),
     [

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from functions.denoiser import Denoiser
 from functions.process import CLD, VP, VPSDE, Blur
+from main import main
 from tests.analytic import MODELS, ExactNet
+from tests.commands import TINY
 
 PREDICTS = ["eps", "x0", "v"]
 PROCESSES = {"vp": VP(), "vpsde": VPSDE()}
@@ -175,3 +179,19 @@ def test_what_a_denoiser_cannot_be_is_refused():
     ):
         with pytest.raises(ValueError, match=text):
             Denoiser(Constant(None), process, **options)
+
+
+@pytest.mark.parametrize("config", ["digits", "digits_cld", "digits_blur"])
+def test_a_trained_model_is_opened_with_its_mixed_score(tmp_path, config):
+    """What training saved as its held-out loss, --test finds again."""
+    words = ["--exp", str(tmp_path), "--doc", "run", "--training.n_iters", "2"]
+    words += ["--config", f"{config}.yml", "--diffusion.mixed_score", "true"]
+    words += ["--training.validation_freq", "2"]
+    assert main([*TINY, *words, "--optim.warmup", "0"]) == 0
+    lines = (tmp_path / "logs/run/metrics.jsonl").read_text().splitlines()
+    saved = [json.loads(line) for line in lines]
+    assert main(["--exp", str(tmp_path), "--doc", "run", "--test", "--ni", "--device", "cpu"]) == 0
+    found = json.loads((tmp_path / "logs/run/test-2.json").read_text())
+    losses = [values["loss"] for values in found["losses"].values()]
+    want = next(line["held_out/loss"] for line in saved if "held_out/loss" in line)
+    assert any(abs(loss - want) < 1e-6 * want for loss in losses), (losses, want)

@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from main import main
 from models import checkpoint
-from runners.draw import grid
 from tests.commands import TINY, command, start, wait_for
 
 
@@ -93,14 +91,6 @@ def test_inception_that_is_missing_says_what_to_put_where(tmp_path: Path, capsys
     said(message)
     assert "nowhere.pth" in message
     assert not list((tmp_path / "image_samples").rglob("*.png"))
-
-
-def test_grid_repeats_pixels_and_never_blurs() -> None:
-    images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 2, 2)
-    sheet = grid(images, columns=2, least=5)
-    assert sheet.shape == (1, 21, 21)  # two rows and columns of 2 pixels, gaps of 1, thrice
-    assert sheet[0, 3:9, 3:9].eq(0).all() and sheet[0, 3:9, 12:18].eq(1).all()
-    assert sheet[0, 12:18, 3:9].eq(2).all() and sheet[0, 12:18, 12:18].eq(255).all()
 
 
 def test_the_program_starts_where_a_package_named_datasets_is_installed(tmp_path: Path) -> None:

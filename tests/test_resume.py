@@ -62,6 +62,7 @@ CASES = {
     "accumulated": ["--training.micro_batch", "4"],
     "workers": ["--data.num_workers", "2", "--data.in_memory", "false"],
     "bf16": ["--training.precision", "bf16", "--training.channels_last", "true"],
+    "cld": ["--config", "digits_cld.yml"],
 }
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from functions.exponential import in_time
 from functions.multistep import multistep
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import checked, need_choice, need_steps, pairs
+from functions.rows import checked, need_choice, need_steps, pairs, root
 
 
 def gddim(
@@ -42,14 +41,6 @@ def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
         psi, R_t, R_s = process.psi(t, s), process.factor(t), process.factor(s)
         back = process.reversed(t, s, lam)
         drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT
-        C = None if i == len(steps) - 1 else _root(drawn)
+        C = None if i == len(steps) - 1 else root(drawn)
         stages.append(Stage(float(t), float(s), psi, {i: (back - psi) @ R_t}, C))
     return checked(process, stages, "eps", stochastic=True)
-
-
-def _root(covariance: Tensor) -> Tensor:
-    """The Cholesky factor of a covariance that rounding may have left slightly indefinite."""
-    values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
-    root = vectors * torch.sqrt(values.clamp(min=0)).unsqueeze(-2)
-    upper = torch.linalg.qr(root.mT).R
-    return (upper * torch.sign(upper.diagonal(dim1=-2, dim2=-1)).unsqueeze(-1)).mT

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from runners.draw import grid
-from runners.imagedir import to_picture
+from runners import draw
+from runners.imagedir import pixels, to_picture
 from runners.report.study import Point
 
 BUDGET = 6_000_000  # bytes of all strips together
@@ -59,11 +58,9 @@ def strips(points: Sequence[Point], shape: Sequence[int]) -> Strips:
 
 def framed(sheet: Image.Image, shape: Sequence[int], columns: int) -> Image.Image:
     """The first images of a row without gaps, set apart by lines of grey."""
-    array = np.asarray(sheet)
-    pixels = torch.tensor(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
     n = min(columns, max(1, sheet.width // shape[2]))
-    images = torch.stack(list(pixels[..., : n * shape[2]].chunk(n, dim=2)))
-    return to_picture(grid(images, n, gap=max(1, shape[2] // 16), paper=GAP))
+    images = pixels(sheet)[..., : n * shape[2]].chunk(n, dim=2)
+    return draw.sheet([images], least=1, gap=max(1, shape[2] // 16), paper=GAP)
 
 
 def sheet_of(point: Point) -> tuple[Image.Image, int] | None:

@@ -1,0 +1,109 @@
+"""Filling the hole of an image whose other pixels are known.
+
+Replacement (Song et al. 2021, 2011.13456, app. I.2): after every stage the known pixels are put in,
+with as much noise as the state has. RePaint (Lugmayr et al. 2022, 2201.09865, alg. 1 and 4.2)
+walks back up from time to time, so that the hole can follow what it borders on: more stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.rows import root
+
+
+def resampled(process: Process, plan: Plan, jump: int, times: int) -> Plan:
+    """RePaint's plan: every `jump` steps are walked `times` times, with the forward process from
+    their end to their beginning in between. The last step, to clean data, is walked once, and so
+    are the first ones where the number of steps is no multiple of `jump` and one more.
+
+    Raises ValueError for jump or times below 1, a plan of fewer than jump + 1 steps, and one whose
+    steps use answers of earlier steps: after a jump those belong to another walk.
+    """
+    if min(jump, times) < 1:
+        raise ValueError(f"jump and times should be at least 1, not {jump} and {times}")
+    steps = _steps(plan)
+    rest, blocks = (len(steps) - 1) % jump, (len(steps) - 1) // jump
+    if not blocks:
+        raise ValueError(
+            f"jumping back {jump} steps needs a walk of at least {jump + 1}, not {len(steps)}"
+        )
+    walk = [stage for step in steps[:rest] for stage in step]
+    for begin in range(rest, len(steps) - 1, jump):
+        block = [stage for step in steps[begin : begin + jump] for stage in step]
+        again = [_forward(process, block[-1].s, block[0].t), *block]
+        walk += block + again * (times - 1)
+    return Plan(tuple(_placed(i, s) for i, s in enumerate([*walk, *steps[-1]])), plan.basis)
+
+
+def _steps(plan: Plan) -> list[list[Stage]]:
+    """The stages of each step down; a stage's answers are counted from itself, 0 or below."""
+    steps, step = list[list[Stage]](), list[Stage]()
+    for i, stage in enumerate(plan.stages):
+        if min(stage.B, default=i) < i - len(step):
+            raise ValueError(
+                "it uses answers of earlier steps, and after a jump back those belong to another "
+                "walk: take a sampler without a memory, such as ddim, ddpm, heun or rho_rk"
+            )
+        step.append(replace(stage, B={j - i: coef for j, coef in stage.B.items()}))
+        if stage.commit and stage.s < step[0].t:  # churn commits on its way up
+            steps.append(step)
+            step = []
+    return steps
+
+
+def _placed(i: int, stage: Stage) -> Stage:
+    return replace(stage, B={i + j: coef for j, coef in stage.B.items()})
+
+
+def _forward(process: Process, s: float, t: float) -> Stage:
+    """The process itself from s to the noisier t, as a stage that asks nothing."""
+    early, late = torch.tensor([s, t], dtype=torch.float64)
+    psi, R_s, R_t = process.psi(early, late), process.factor(early), process.factor(late)
+    gained = R_t @ R_t.mT - psi @ R_s @ R_s.mT @ psi.mT
+    return Stage(s, t, psi, C=root(gained), evaluate=False)
+
+
+class Known:
+    """What `solve` takes as `project`: the known pixels of images put into a state, with fresh
+    noise for its time; none at a clean end.
+
+    images: (B, C, H, W) data; hole: bool (B or 1, 1, H, W), True where a pixel is not known; what
+    `images` holds there is never looked at. randn: draws like its argument. x0(x, t): the clean
+    state expected behind x, asked for only where the process blurs: there the known pixels of a
+    noisy image depend on what is in the hole, and the model's own estimate is put in it, kept to
+    [-1, 1] or as far as the known pixels go: early on it is wild, and a hole's edge would spread
+    that over all frequencies.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        images: Tensor,
+        hole: Tensor,
+        randn: Callable[[Tensor], Tensor],
+        x0: Callable[[Tensor, float], Tensor],
+    ) -> None:
+        self.process, self.randn, self.x0 = process, randn, x0
+        self.hole, self.images = hole, images.masked_fill(hole, 0.0)
+        self.bound = max(1.0, float(self.images.abs().max()))
+
+    def __call__(self, x: Tensor, s: float) -> Tensor:
+        """The state x (B, ...) at time s with the known pixels in their place."""
+        process = self.process
+        times = torch.full((len(x),), s, dtype=torch.float64, device=x.device)
+        images = self.images
+        if process.mean(times).ndim > 3:  # a coefficient for every frequency
+            guess = process.drop(self.x0(x, s)).clamp(-self.bound, self.bound)
+            images = torch.where(self.hole, guess, images)
+        noisy = bool(process.factor(times[:1]).any())
+        noise = self.randn(x) if noisy else torch.zeros_like(x)
+        known = process.perturb(images, times, noise).to(x)
+        shown, put = process.to_network(x), process.to_network(known)
+        return process.from_network(torch.where(self.hole, shown, put))

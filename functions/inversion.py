@@ -1,0 +1,35 @@
+"""DDIM inversion: from data along the probability flow to the state that samples lead back from.
+
+Song, Meng & Ermon 2021 (2010.02502, section 5.4); Zhang et al. 2022 (2206.05564) for CLD and blur.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from functions.plan import Plan, Stage
+from functions.process import Process
+from functions.rows import need_choice, pairs, transfer
+
+
+def inversion(process: Process, grid: Tensor, order: int = 1) -> Plan:
+    """The plan that walks a sampling grid the other way, from lift(data) at its last time to its
+    first, in eps.
+
+    order 1: DDIM's row read backwards, one evaluation a step. order 2: the mean of the evaluations
+    at both ends of a step (Heun's method), two a step, except in the first one, where the network
+    is asked once, at the lowest time it was trained for. Raises ValueError for another order, a
+    grid that does not decrease, and CLD's L parametrisation.
+    """
+    need_choice("order", order, (1, 2))
+    stages = list[Stage]()
+    for i, (t, s) in enumerate(reversed(pairs(grid))):
+        A, B = transfer(process, s, t)
+        first = len(stages)
+        asked = max(float(s), process.t_train[0])
+        clean = i == 0 and asked > float(s)
+        two = order == 2 and not clean
+        stages.append(Stage(asked, float(t), A, {first: B}, commit=not two))
+        if two:
+            stages.append(Stage(float(t), float(t), A, {first: B / 2, first + 1: B / 2}))
+    return Plan(tuple(stages), "eps")

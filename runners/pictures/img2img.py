@@ -1,0 +1,116 @@
+"""--img2img: images drawn anew from noisy versions of themselves (SDEdit, Meng et al. 2022,
+2108.01073).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from configs.options import Picture
+from configs.schema import Config
+from functions.process import Process
+from runners.draw import sheet
+from runners.pictures.inputs import Input, read_images, record, to_data
+from runners.pictures.studio import Studio
+from runners.sample import Noise, in_blocks
+from runners.walk import Walk, end_of, walk_for
+
+log = logging.getLogger("skip_step")
+
+ABREAST = 8  # images beside each other on the sheet
+MOST = 32  # images on the sheet
+
+
+def identity(config: Config, picture: Picture) -> dict[str, Any]:
+    """The images and the strength. Raises ConfigError or OSError for images that do not fit, and
+    where the steps that are left are too few for the sampler.
+    """
+    process = config.process()
+    _end(config, process, walk_for(config, process), picture.strength)
+    inputs = read_images(picture.image, config.data, taken="img2img")
+    return {"image": record(inputs), "strength": picture.strength}
+
+
+def draw(studio: Studio) -> list[Path]:
+    """Write img2img.png, the images above what became of them, and each result as {image}.png.
+
+    Image i gets the noise of index i, so that strength 1 draws the plain sample of that index.
+    """
+    inputs = read_images(studio.picture.image, studio.config.data, taken="img2img")
+    strength, full = studio.picture.strength, studio.walk
+    walk = _end(studio.config, studio.model.process, full, strength)
+    if walk is None:
+        results = torch.stack([image.pixels for image in inputs])
+        if strength > 0:
+            log.warning(
+                "--strength %g of %d steps is less than half a step: the images are as they were",
+                strength,
+                _count(full),
+            )
+    else:
+        studio = replace(studio, walk=walk, drawer=replace(studio.drawer, plan=walk.plan))
+        log.info("from t = %g on: %s", float(walk.times[0]), walk)
+        results = _results(studio, to_data(inputs, studio.config), whole=walk is full)
+    paths = [studio.save("img2img.png", _sheet(studio, inputs, results))]
+    pairs = zip(inputs, results, strict=True)
+    return paths + [studio.save(f"{image.name}.png", result) for image, result in pairs]
+
+
+def _count(walk: Walk) -> int:
+    return len(walk.times) - 1
+
+
+def _end(config: Config, process: Process, walk: Walk, strength: float) -> Walk | None:
+    """That share of the walk's steps, its last ones; the walk itself where that is all of them,
+    None where it is none.
+    """
+    steps = math.floor(strength * _count(walk) + 0.5)
+    return (
+        walk if steps == _count(walk) else end_of(config, process, walk, steps) if steps else None
+    )
+
+
+def _results(studio: Studio, images: Tensor, whole: bool) -> Tensor:
+    """What becomes of images (n, C, H, W), uint8. whole: the walk begins at the prior."""
+    drawer, process, begin = studio.drawer, studio.model.process, studio.walk.times[0]
+    images = images.to(drawer.device)
+
+    def some(indices: Sequence[int]) -> Tensor:
+        noise = Noise(drawer.seed, indices)
+        if whole:
+            return drawer.sample(drawer.start(noise, len(indices)), noise)
+        own = images[[min(i, len(images) - 1) for i in indices]]
+        times = begin.to(own.device).expand(len(own))
+        x = process.perturb(own, times, noise(process.lift(own))).to(own)
+        return drawer.sample(x, noise)
+
+    return in_blocks(drawer, studio.config, len(images), some)
+
+
+def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor) -> Image.Image:
+    rows, left, below = [], list[str](), list[list[str]]()
+    shown = list(zip(inputs, results, strict=True))[:MOST]
+    for begin in range(0, len(shown), ABREAST):
+        band = shown[begin : begin + ABREAST]
+        rows += [[image.pixels for image, _ in band], [result for _, result in band]]
+        left += ["original", "result"]
+        below += [[image.name for image, _ in band], []]
+    more = f"The first {MOST} of {len(inputs)} images." if len(inputs) > MOST else ""
+    return sheet(
+        rows,
+        left=left,
+        below=below,
+        title=f"{studio.caption} · strength {studio.picture.strength:g} · seed "
+        f"{studio.config.seed}",
+        note=more,
+        apart=(range(2, len(rows), 2), ()),
+    )

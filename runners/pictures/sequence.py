@@ -1,0 +1,204 @@
+"""--sequence: the way from noise to images, as a sheet and as a film."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from configs import specs
+from configs.options import Picture
+from configs.schema import Config, ConfigError
+from functions.plan import Plan
+from functions.process import Process
+from runners.draw import animation, sheet
+from runners.pictures.studio import Studio
+from runners.sample import Noise, finite
+from runners.trainer import autocast
+
+log = logging.getLogger("skip_step")
+
+ABREAST = 8  # images beside each other in the film
+SECONDS = 3  # that the film lasts, where its frames are not too few or too many
+NOTE = (
+    "x: the state at time t, the sum of so much image (from -1 to 1) and so much noise (of "
+    "deviation 1)."
+)
+NOTES = {  # by the view that they are about
+    "velocity": "velocity: the other half of a state; grey is 0.",
+    "spectrum": "spectrum: size of every frequency from 0.1 (black) to 10 (white), logarithmic; "
+    "the mean is at the top left.",
+    "x0": "x0: the clean image that the network sees in x; near pure noise its errors are large.",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is shown of all images after `step` steps, at time t. levels: of image and noise; views:
+    uint8 (n, C, H, W) by their names.
+    """
+
+    step: int
+    t: float
+    levels: tuple[float, float]
+    views: dict[str, Tensor]
+
+    def __str__(self) -> str:
+        image, noise = self.levels
+        return f"t {self.t:.3g}\n{image:.2f} image\n{noise:.2f} noise"
+
+
+def identity(config: Config, picture: Picture) -> dict[str, Any]:
+    """Number of images and frames, and what is shown of them. Raises ConfigError for rk45."""
+    name = config.sampler().name
+    if specs.is_adaptive(name):
+        raise ConfigError(
+            f"--sequence: {name} gives every image steps of its own, so there are no times at "
+            "which all could be shown; take another --sample_type"
+        )
+    count = config.sampling.n_samples
+    return {"n_samples": count, "show": picture.show, "frames": picture.frames}
+
+
+def draw(studio: Studio) -> list[Path]:
+    """Write sequence.png, sequence.gif, sequence.webp, and {image}_{step}.png of every frame, those
+    of x0 below x0/.
+    """
+    frames = _frames(studio)
+    paths = [studio.save("sequence.png", _sheet(studio, frames))]
+    film = [_film_frame(studio, frame, frames[-1].step) for frame in frames]
+    for suffix in ("gif", "webp"):
+        paths.append(studio.folder / f"sequence.{suffix}")
+        animation(paths[-1], film, milliseconds=min(max(60, SECONDS * 1000 // len(film)), 300))
+    for frame in frames:
+        first = next(iter(frame.views))
+        for view in {first, "x0"} & frame.views.keys():
+            for image, pixels in enumerate(frame.views[view]):
+                name = f"{image}_{frame.step}.png"
+                paths.append(studio.save(f"x0/{name}" if view == "x0" else name, pixels))
+    return paths
+
+
+@torch.no_grad()
+def _frames(studio: Studio) -> list[Frame]:
+    """What is shown, evenly in steps from the first state to the sample."""
+    plan, process = studio.drawer.plan, studio.model.process
+    assert isinstance(plan, Plan)
+    times = [plan.stages[0].t, *(stage.s for stage in plan.stages if stage.commit)]
+    asked, last = studio.picture.frames, len(times) - 1
+    if asked > len(times):
+        log.warning("%d frames asked, the walk has %d states", asked, len(times))
+    shown = [int(step) for step in torch.linspace(0, last, min(asked, len(times))).round()]
+    views: dict[int, list[dict[str, Tensor]]] = {step: [] for step in shown}
+    for indices, states in _walks(studio):
+        for step, x in enumerate(states):
+            if step == last:
+                finite(x, indices)
+            if step in views:
+                views[step].append(_views(studio, x, times[step]))
+    return [
+        Frame(step, times[step], levels(process, times[step]), _joined(views[step]))
+        for step in shown
+    ]
+
+
+def _walks(studio: Studio) -> Iterator[tuple[range, Iterator[Tensor]]]:
+    """Indices of images, and their states from the first to the sample; together all that are
+    asked for.
+
+    On a CPU the walks are those of the plain samples, whole blocks of indices, so that the last
+    state is the plain sample to the last bit.
+    """
+    drawer, count = studio.drawer, studio.config.sampling.n_samples
+    on_cpu = studio.ranks.device.type == "cpu"
+    size = drawer.block if on_cpu else studio.config.sampling.batch_size
+    for begin in range(0, count, size):
+        indices = range(begin, min(begin + size, count))
+        noise = Noise(drawer.seed, range(begin, begin + size) if on_cpu else indices)
+        x = drawer.start(noise, len(noise.generators))
+        states = chain([x], drawer.states(x, noise))
+        yield indices, (state[: len(indices)] for state in states)
+
+
+def _views(studio: Studio, x: Tensor, t: float) -> dict[str, Tensor]:
+    """What is shown of states x (n, ...) at t, by name, uint8 (n, C, H, W)."""
+    process, show, found = studio.model.process, studio.picture.show, dict[str, Tensor]()
+    if show != "x0":
+        first, *others = process.views(x).items()
+        found["x" if first[0] == "image" else f"x: {first[0]}"] = studio.uint8(process.drop(x))
+        for name, view in others:  # in [-1, 1], whatever the scaling of the data
+            shown = ((view.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            found[f"x: {name}"] = shown.cpu()
+    if show != "x":
+        found["x0"] = studio.uint8(process.drop(_clean(studio, x, t)))
+    return found
+
+
+def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _clean(studio: Studio, x: Tensor, t: float) -> Tensor:
+    """The clean state expected behind x, at the cost of an evaluation; at a time that the network
+    does not know, x is clean.
+    """
+    if t < studio.model.process.t_train[0]:
+        return x
+    with autocast(studio.config.sampling.precision, studio.ranks.device):
+        return studio.drawer.denoiser.x0(x, t).nan_to_num()
+
+
+def levels(process: Process, t: float) -> tuple[float, float]:
+    """How much of the clean image is in a pixel at time t, and the standard deviation of the noise
+    in it, both root mean square over pixels.
+    """
+    time = torch.tensor(t, dtype=torch.float64)
+    mean, factor = process.mean(time), process.factor(time)
+    noise = (factor @ factor.mT)[..., 0, 0].mean().sqrt()
+    return float(mean[..., 0, 0].square().mean().sqrt()), float(noise)
+
+
+def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
+    """A row for every view of every image, a column for every frame."""
+    names, count = list(frames[0].views), studio.config.sampling.n_samples
+    rows = [[frame.views[name][i] for frame in frames] for i in range(count) for name in names]
+    left = [
+        f"image {i}\n{name}" if name == names[0] else name for i in range(count) for name in names
+    ]
+    return sheet(
+        rows,
+        top=[str(frame) for frame in frames],
+        left=left,
+        title=_title(studio),
+        note=" ".join([NOTE, *(NOTES[last] for name in names if (last := _kind(name)) in NOTES)]),
+        apart=(range(0, len(rows), len(names)), ()) if len(names) > 1 else ((), ()),
+    )
+
+
+def _film_frame(studio: Studio, frame: Frame, last: int) -> Image.Image:
+    """All images at one time, their views below each other."""
+    names, count = list(frame.views), studio.config.sampling.n_samples
+    bands = [range(begin, min(begin + ABREAST, count)) for begin in range(0, count, ABREAST)]
+    rows = [[frame.views[name][i] for i in band] for band in bands for name in names]
+    where = f"step {frame.step} of {last}: " + str(frame).replace("\n", ", ")
+    return sheet(
+        rows,
+        left=names * len(bands) if len(names) > 1 else (),
+        title=f"{_title(studio)}\n{where}",
+        apart=(range(0, len(rows), len(names)) if len(names) > 1 else (), ()),
+    )
+
+
+def _title(studio: Studio) -> str:
+    return f"From noise to image\n{studio.caption}, seed {studio.config.seed}"
+
+
+def _kind(name: str) -> str:
+    return name.removeprefix("x: ")

@@ -1,0 +1,73 @@
+"""What every picture mode works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+from torch import Tensor
+
+from configs import specs
+from configs.options import Options, Picture
+from configs.schema import Config
+from datasets.transforms import to_uint8
+from runners import imagedir
+from runners.distributed import Ranks
+from runners.model import Model
+from runners.sample import Drawer
+from runners.walk import Walk
+
+
+@dataclass(frozen=True)
+class Studio:
+    """An open model with everything that a picture is made of. config: the command's, as `adopt`
+    changed it; folder: where the files go, claimed by this command already.
+    """
+
+    model: Model
+    config: Config
+    walk: Walk
+    drawer: Drawer
+    options: Options
+    folder: Path
+    ranks: Ranks
+
+    @property
+    def picture(self) -> Picture:
+        """What the mode was told."""
+        assert self.options.picture is not None
+        return self.options.picture
+
+    @property
+    def caption(self) -> str:
+        """What made the images, for titles: weights, sampler, steps, evaluations."""
+        scale = specs.eps_scale(self.config.sampling.eps_scale)
+        source = Path(self.options.use_pretrained or "").name
+        name = source or self.options.doc or f"published {self.config.data.dataset}"
+        parts = [name, str(self.walk), *([f"noise times {scale}"] if scale else [])]
+        return ", ".join(parts)
+
+    def uint8(self, images: Tensor) -> Tensor:
+        """Data (n, C, H, W) as the files hold it, uint8 on the CPU."""
+        return to_uint8(images, self.config.data).cpu()
+
+    def save(self, name: str, picture: Image.Image | Tensor) -> Path:
+        """Write a picture, or a uint8 image (C, H, W), below the folder; its path."""
+        path = self.folder / name
+        shown = imagedir.to_picture(picture) if isinstance(picture, Tensor) else picture
+        imagedir.save(shown, path)
+        return path
+
+
+class Mode(Protocol):
+    """A module that makes the pictures of one mode."""
+
+    def identity(self, config: Config, picture: Picture, /) -> dict[str, Any]:
+        """What decides the pictures beside weights and sampler, as JSON can hold it. Raises
+        ConfigError, ValueError or OSError for what cannot be pictured: nothing is written yet.
+        """
+
+    def draw(self, studio: Studio, /) -> list[Path]:
+        """Write the pictures; their files, the one to look at first in front."""
