@@ -26,8 +26,8 @@ GALLERY = {
     "sequence": ["--sequence", "--n_samples", "3"],
     "grid": ["--grid", "4x12"],
     "nearest": ["--nearest", "--n_samples", "4"],
-    "interpolation": ["--interpolation", "--seeds", "1,2"],
-    "inpaint": ["--inpaint", "--image", str(INPUTS), "--mask", "half"],
+    "interpolation": ["--interpolation", "--seeds", "1,2,3,4", "--points", "6"],
+    "inpaint": ["--inpaint", "--image", str(INPUTS), "--mask", "half", "--eta", "1"],
     "img2img": ["--img2img", "--image", str(INPUTS), "--strength", "0.5"],
 }
 

@@ -70,6 +70,11 @@ def _forward(process: Process, s: float, t: float) -> Stage:
     return Stage(s, t, psi, C=root(gained), evaluate=False)
 
 
+def blurs(process: Process) -> bool:
+    """Whether its mean has a coefficient for every frequency, and so mixes pixels."""
+    return process.mean(torch.tensor(process.t_start, dtype=torch.float64)).ndim > 2
+
+
 class Known:
     """What `solve` takes as `project`: the known pixels of images put into a state, with fresh
     noise for its time; none at a clean end.
@@ -99,7 +104,7 @@ class Known:
         process = self.process
         times = torch.full((len(x),), s, dtype=torch.float64, device=x.device)
         images = self.images
-        if process.mean(times).ndim > 3:  # a coefficient for every frequency
+        if blurs(process):
             guess = process.drop(self.x0(x, s)).clamp(-self.bound, self.bound)
             images = torch.where(self.hole, guess, images)
         noisy = bool(process.factor(times[:1]).any())

@@ -109,8 +109,7 @@ def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor) -> Image.Im
         rows,
         left=left,
         below=below,
-        title=f"{studio.caption} · strength {studio.picture.strength:g} · seed "
-        f"{studio.config.seed}",
+        title=studio.title(f"Images drawn anew with strength {studio.picture.strength:g}"),
         note=more,
         apart=(range(2, len(rows), 2), ()),
     )

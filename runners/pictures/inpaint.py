@@ -14,7 +14,7 @@ from torch import Tensor
 
 from configs.options import Picture
 from configs.schema import Config, ConfigError
-from functions.inpainting import Known, resampled
+from functions.inpainting import Known, blurs, resampled
 from functions.plan import Plan
 from functions.process import Process
 from runners.draw import sheet
@@ -103,13 +103,15 @@ def _sheet(
     count = studio.picture.fills
     rows = [[image.pixels, _masked(image.pixels, hole), *own] for image, own in shown]
     note = "Pink is hidden from the model. What is not pink is the same in every image of a row."
+    if blurs(studio.model.process):
+        note += " One more evaluation after each stage, to blur with what the hole may hold."
     if len(shown) < len(inputs):
         note += f" The first {len(shown)} of {len(inputs)} images."
     return sheet(
         rows,
         top=["original", "given", *(f"fill {f}" for f in range(count))],
         left=[image.name for image, _ in shown],
-        title=f"{studio.caption} · {studio.picture.fill} · seed {studio.config.seed}",
+        title=studio.title(f"Holes filled by {studio.picture.fill}"),
         note=note,
         apart=((), (2,)),
     )

@@ -139,11 +139,12 @@ def _sheet(studio: Studio, images: Tensor, inputs: Sequence[Input]) -> Image.Ima
         return _square(studio, images)
     points, seeds = studio.picture.points, studio.picture.seeds
     cells, names = list(images), [f"{u:.2f}" for (u,) in places(2, points)]
-    title, note = f"{studio.caption} · spherical interpolation", ""
     if seeds:
+        title = studio.title("Spherical interpolation between the noise of two samples")
         names[0], names[-1] = (f"seed {seed}" for seed in seeds)
         note = "All noise is interpolated; the ends are the samples of their seeds."
     else:
+        title = studio.title("Spherical interpolation between two images")
         cells = [inputs[0].pixels, *cells, inputs[1].pixels]
         names = [f"{inputs[0].name}\noriginal", *names, f"{inputs[1].name}\noriginal"]
         note = "0.00 and 1.00 are the originals encoded by DDIM inversion and decoded again."
@@ -162,7 +163,7 @@ def _square(studio: Studio, images: Tensor) -> Image.Image:
         top=[f"seed {seeds[0]}", *along[1:-1], f"seed {seeds[1]}"],
         left=["", *along[1:-1], ""],
         below=[*[()] * (points - 1), corners],
-        title=f"{studio.caption} · spherical interpolation",
+        title=studio.title("Spherical interpolation between the noise of four samples"),
         note="All noise is interpolated; the corners are the samples of their seeds.",
     )
 

@@ -55,7 +55,7 @@ def draw(studio: Studio) -> list[Path]:
         top=["sample", *(f"nearest {k + 1}" for k in range(len(found[0])))],
         left=[f"image {index}" for index in range(count)],
         below=[["", *(_short(distance) for _, distance in near)] for near in found],
-        title=f"Samples and their nearest training images\n{studio.caption}, seed {config.seed}",
+        title=studio.title("Samples and their nearest training images"),
         note=f"Below each training image: its distance from the sample in {meter.extractor.name} "
         f"features. Half of the training images have another one within {_short(usual)}; a sample "
         "much nearer than that may be a copy.",

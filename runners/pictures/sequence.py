@@ -26,6 +26,7 @@ from runners.trainer import autocast
 log = logging.getLogger("skip_step")
 
 ABREAST = 8  # images beside each other in the film
+TITLE = "From noise to image"
 SECONDS = 3  # that the film lasts, where its frames are not too few or too many
 NOTE = (
     "x: the state at time t, the sum of so much image (from -1 to 1) and so much noise (of "
@@ -176,7 +177,7 @@ def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
         rows,
         top=[str(frame) for frame in frames],
         left=left,
-        title=_title(studio),
+        title=studio.title(TITLE),
         note=" ".join([NOTE, *(NOTES[last] for name in names if (last := _kind(name)) in NOTES)]),
         apart=(range(0, len(rows), len(names)), ()) if len(names) > 1 else ((), ()),
     )
@@ -191,13 +192,9 @@ def _film_frame(studio: Studio, frame: Frame, last: int) -> Image.Image:
     return sheet(
         rows,
         left=names * len(bands) if len(names) > 1 else (),
-        title=f"{_title(studio)}\n{where}",
+        title=f"{studio.title(TITLE)}\n{where}",
         apart=(range(0, len(rows), len(names)) if len(names) > 1 else (), ()),
     )
-
-
-def _title(studio: Studio) -> str:
-    return f"From noise to image\n{studio.caption}, seed {studio.config.seed}"
 
 
 def _kind(name: str) -> str:

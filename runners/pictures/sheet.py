@@ -26,7 +26,7 @@ def draw(studio: Studio) -> list[Path]:
     images = torch.cat([images.cpu() for _, images in parts])
     page = sheet(
         [list(row) for row in images.split(columns)],
-        title=f"Samples of {studio.caption}, seed {studio.config.seed}",
+        title=studio.title("Samples"),
     )
     singles = [studio.save(f"{index}.png", image) for index, image in enumerate(images)]
     return [studio.save("grid.png", page), *singles]

@@ -49,6 +49,11 @@ class Studio:
         parts = [name, str(self.walk), *([f"noise times {scale}"] if scale else [])]
         return ", ".join(parts)
 
+    def title(self, shown: str) -> str:
+        """What is shown, and below it what made it."""
+        seed = "" if self.picture.seeds else f", seed {self.config.seed}"
+        return f"{shown}\n{self.caption}{seed}"
+
     def uint8(self, images: Tensor) -> Tensor:
         """Data (n, C, H, W) as the files hold it, uint8 on the CPU."""
         return to_uint8(images, self.config.data).cpu()
