@@ -28,7 +28,7 @@ log = logging.getLogger("skip_step")
 
 MOST = 16  # images on the sheet
 HIDDEN = (240, 80, 160)  # the colour of a hole
-JUMP, TIMES = 2, 10  # of repaint, where they are not said; measured on a mixture of digits
+JUMP, TIMES = 2, 10  # of repaint, where they are not said: benchmarks/inpainting.py
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
