@@ -3,8 +3,8 @@
     python benchmarks/inpainting.py
 
 The data are a Gaussian for every class of scikit-learn's 8x8 digits, so the best noise estimate,
-and mean and variance of a hole given the rest, are known in closed form. Prints a Markdown table: the
-squared bias of the fills' mean in units of the true variance, and the ratio of the variances.
+and mean and variance of a hole given the rest, are known in closed form. Prints a Markdown table:
+the squared bias of the fills' mean in units of the true variance, and the ratio of the variances.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def gallery() -> list[Path]:
     for index, image in enumerate(held_out.images(range(4))):
         save(to_picture(image), INPUTS / f"{index}.png")
     for words in GALLERY.values():
-        run("--config", "digits.yml", "--doc", DOC, "--sample", *words, "--ni")
+        run("--doc", DOC, "--sample", *words, "--ni")
     return [EXP / "image_samples" / DOC / mode / f"{mode}.png" for mode in GALLERY]
 
 
