@@ -57,7 +57,7 @@ def _run(command: cli.Command) -> None:
     if command.verb == "print_plan":
         from runners import listing
 
-        return _print(listing.print_plan(config))
+        return _print(listing.print_plan(config, command.options.picture))
     if command.verb in ("describe", "check_data"):
         from runners import describe
 

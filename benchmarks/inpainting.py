@@ -14,43 +14,51 @@ from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run, not installed
 
-from functions.denoiser import Denoiser  # noqa: E402
-from functions.grids import uniform  # noqa: E402
+from functions.grids import power, uniform  # noqa: E402
 from functions.inpainting import Known, resampled  # noqa: E402
 from functions.plan import Plan, solve  # noqa: E402
-from functions.process import VP  # noqa: E402
+from functions.process import CLD, VP, Process  # noqa: E402
 from functions.samplers import ddim, ddpm  # noqa: E402
 
 STEPS, FILLS, SEED = 50, 64, 1
 IMAGES = (0, 13, 26, 39)  # of the data set, once with the right half hidden, once with the middle
-JUMPS = ((5, 5), (1, 10), (2, 10), (10, 10))
+JUMPS = ((5, 5), (1, 10), (2, 10), (10, 10), (16, 10))
 FLOOR = 0.01  # added to the variance of every pixel, as some pixels are always black
 
 
-class Mixture(nn.Module):
+class Mixture:
     """E[noise | x_t] for a mixture of Gaussians with full covariances, and its conditionals."""
 
-    def __init__(self, process: VP, images: Tensor, labels: Tensor) -> None:
-        super().__init__()
+    def __init__(self, process: Process, images: Tensor, labels: Tensor) -> None:
         parts = [images[labels == label] for label in labels.unique()]
         self.process, eye = process, torch.eye(images.shape[1], dtype=images.dtype)
         self.means = torch.stack([part.mean(0) for part in parts])
         self.covariances = torch.stack([torch.cov(part.T) + FLOOR * eye for part in parts])
         self.values, self.vectors = torch.linalg.eigh(self.covariances)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = self.process.alpha(t[0]), self.process.sigma(t[0])
-        spread = alpha**2 * self.values + sigma**2
-        gaps = x.flatten(1)[:, None] - alpha * self.means
-        turned = torch.einsum("kji,bkj->bki", self.vectors, gaps)
-        share = torch.softmax(-0.5 * (turned**2 / spread + spread.log()).sum(-1), 1)
-        pulls = torch.einsum("kij,bkj->bki", self.vectors, turned / spread)
-        return (sigma * (share[..., None] * pulls).sum(1)).view_as(x)
+    def eps(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """The best estimate of the noise in states x (n, groups, 8, 8)."""
+        time = torch.as_tensor(t, dtype=torch.float64)
+        gain, factor = self.process.mean(time)[..., :1], self.process.factor(time)
+        gaps = x.flatten(2)[:, None] - gain * self.means[:, None]
+        turned = torch.einsum("kpj,bkgp->bkjg", self.vectors, gaps)
+        spread = self.values[..., None, None] * gain @ gain.mT + factor @ factor.mT
+        pulls = torch.einsum("kjgh,bkjh->bkjg", torch.linalg.inv(spread), turned)
+        logs = (turned * pulls).sum((-1, -2)) + torch.logdet(spread).sum(-1)
+        share = torch.softmax(-0.5 * logs, 1)[..., None, None]
+        pull = (share * torch.einsum("kpj,bkjg->bkgp", self.vectors, pulls)).sum(1)
+        return (factor.mT @ pull).view_as(x)
+
+    def x0(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """The best estimate of the clean image, of VP."""
+        time = torch.as_tensor(t, dtype=torch.float64)
+        mean, factor = self.process.mean(time).squeeze(), self.process.factor(time).squeeze()
+        return (x - factor * self.eps(x, t)) / mean
 
     def given(self, image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the hidden pixels; image and hole (pixels,)."""
@@ -67,17 +75,19 @@ class Mixture(nn.Module):
         return mean, (share * variances).sum(0)
 
 
-def errors(denoiser: Denoiser, plan: Plan, images: Tensor, holes: Tensor) -> tuple[float, float]:
+def errors(mixture: Mixture, plan: Plan, images: Tensor, holes: Tensor) -> tuple[float, float]:
     """Squared bias over variance (less what is expected of so few fills) and variance ratio, means
     over the images (n, 64) with their holes.
     """
-    mixture = denoiser.network
-    assert isinstance(mixture, Mixture)
+    process = mixture.process
     torch.manual_seed(SEED)
     many = [part.repeat_interleave(FILLS, 0).view(-1, 1, 8, 8) for part in (images, holes)]
-    project = Known(denoiser.process, many[0], many[1], torch.randn_like, denoiser.x0)
-    predict = denoiser.eps if plan.basis == "eps" else denoiser.x0
-    *_, filled = solve(plan, predict, torch.randn_like(many[0]), project=project)
+    # the clean estimate is asked for only where a process blurs: none here
+    project = Known(process, many[0], many[1], torch.randn_like, lambda x, _: x)
+    start = process.prior(tuple(many[0].shape), torch.randn_like).double()
+    predict = mixture.eps if plan.basis == "eps" else mixture.x0
+    *_, x = solve(plan, predict, start, project=project)
+    filled = process.drop(x)
     bias, ratio = [], []
     for image, hole, own in zip(images, holes, filled.view(-1, FILLS, 64), strict=True):
         mean, variance = mixture.given(image, hole)
@@ -90,20 +100,24 @@ def errors(denoiser: Denoiser, plan: Plan, images: Tensor, holes: Tensor) -> tup
 @torch.no_grad()
 def main() -> None:
     """Measure and print."""
-    digits, process = load_digits(), VP()
-    data = torch.from_numpy(digits.data).double() / 8 - 1
-    denoiser = Denoiser(Mixture(process, data, torch.from_numpy(digits.target)), process)
+    digits = load_digits()
+    data, labels = torch.from_numpy(digits.data).double() / 8 - 1, torch.from_numpy(digits.target)
     half, middle = torch.zeros(2, 8, 8, dtype=torch.bool)
     half[:, 4:] = middle[2:6, 2:6] = True
     images = data[list(IMAGES)].repeat(2, 1)
     holes = torch.stack([half, middle]).flatten(1).repeat_interleave(len(IMAGES), 0)
-    grid = uniform(process, STEPS)
-    plans = {"ddim": ddim(process, grid), "ddpm:small": ddpm(process, grid, "small")}
+    vp, cld = VP(), CLD()
+    plans = {
+        "vp, ddim": (vp, ddim(vp, uniform(vp, STEPS))),
+        "vp, ddpm:small": (vp, ddpm(vp, uniform(vp, STEPS), "small")),
+        "cld, ddim": (cld, ddim(cld, power(cld, STEPS))),
+    }
     print("| | replace | " + " | ".join(f"repaint:{j}:{n}" for j, n in JUMPS) + " |")
     print("|---" * (len(JUMPS) + 2) + "|")
-    for name, plan in plans.items():
+    for name, (process, plan) in plans.items():
+        mixture = Mixture(process, data, labels)
         walks = [plan, *(resampled(process, plan, jump, times) for jump, times in JUMPS)]
-        cells = ["{:.2f}, {:.2f}".format(*errors(denoiser, walk, images, holes)) for walk in walks]
+        cells = ["{:.2f}, {:.2f}".format(*errors(mixture, walk, images, holes)) for walk in walks]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -96,7 +96,12 @@ def _diffusion(config: Config, given: Values) -> list[Problem]:
             text = f"belongs to process {process}; process {diffusion.process} does not use it"
             written = [key for key in keys if key in given.get("diffusion", {})]
             problems += [Problem(f"diffusion.{key}", text) for key in written]
+    if diffusion.mixed_score == "velocity" and diffusion.process != "cld":
+        text = f"velocity belongs to process cld; process {diffusion.process} has none"
+        problems.append(Problem("diffusion.mixed_score", text))
     for low, high in (("beta_start", "beta_end"), ("beta_min", "beta_max")):
+        if low not in PROCESS_KEYS[diffusion.process]:
+            continue
         start, end = getattr(diffusion, low), getattr(diffusion, high)
         if start > end:
             problems.append(Problem(f"diffusion.{low}", f"{start:g} is above {high}, {end:g}"))

@@ -149,7 +149,7 @@ def _add_sample(group: Group) -> None:
 def _add_pictures(group: Group) -> None:
     _switch(group, "--sequence", "the way from noise to n_samples [4] images: a sheet, a film")
     group.add_argument("--show", metavar="WHAT", help="x, x0 (its clean estimate) or both [both]")
-    group.add_argument("--frames", metavar="K", help="of a sequence, start and end included [10]")
+    group.add_argument("--frames", metavar="K", help="evenly in time, start and end included [10]")
     group.add_argument("--grid", metavar="RxC", help="images 0 to R*C-1 on one sheet, as in 4x8")
     _switch(group, "--nearest", "n_samples [8] images beside their nearest training images")
     group.add_argument("--neighbours", metavar="K", help="of every image [5]")
@@ -163,9 +163,9 @@ def _add_pictures(group: Group) -> None:
     text = "center, half, random:P, or an image file of the model's size: white is filled"
     group.add_argument("--mask", metavar="MASK", help=text)
     group.add_argument("--fills", metavar="N", help="of every image [4]")
-    text = "repaint[:JUMP[:TIMES]] or replace [repaint:2:10]"
+    text = "repaint[:JUMP[:TIMES]] or replace [repaint:2:10; of cld JUMP is a third of the steps]"
     group.add_argument("--fill", metavar="HOW", help=text)
-    text = "of img2img, from 0 (the image itself) to 1 (nothing of it is left)"
+    text = "share of the steps, from 0 (the image itself) to 1 (nothing of it is left)"
     group.add_argument("--strength", metavar="S", help=text)
 
 

@@ -14,7 +14,8 @@ class Picture:
     how many, at least 2. rows, columns: of a grid. neighbours: of every sample. seeds: two or four
     of them, () where images are given instead; points: from end to end, at least 2. image: files
     or folders, as typed. mask: center, half, random:P with 0 < P < 1, or a file; fills: of every
-    image; fill: `replace`, `repaint`, `repaint:JUMP` or `repaint:JUMP:TIMES`. strength: in [0, 1].
+    image; fill: `replace`, `repaint`, `repaint:JUMP` or `repaint:JUMP:TIMES`, where what is not
+    said is `functions.inpainting.usual`. strength: in [0, 1], the share of the steps.
     """
 
     mode: str
@@ -28,7 +29,7 @@ class Picture:
     image: tuple[Path, ...] = ()
     mask: str = ""
     fills: int = 4
-    fill: str = "repaint:2:10"
+    fill: str = "repaint"
     strength: float = 0.0
 
 

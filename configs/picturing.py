@@ -81,7 +81,7 @@ def _check(flags: argparse.Namespace, picture: Picture) -> None:
         (mode == "img2img" and flags.strength is None, "--img2img needs --strength, such as 0.5"),
         (
             not FILL.fullmatch(picture.fill),
-            f"--fill {picture.fill}: should be replace or repaint:2:10",
+            f"--fill {picture.fill}: should be replace or repaint[:JUMP[:TIMES]]",
         ),
         (
             mode == "interpolation" and bool(seeds) == bool(images),
@@ -90,10 +90,6 @@ def _check(flags: argparse.Namespace, picture: Picture) -> None:
         (
             bool(seeds) and mode == "interpolation" and len(seeds) not in (2, 4),
             f"--seeds {flags.seeds}: should be two or four different seeds",
-        ),
-        (
-            mode == "interpolation" and bool(images) and len(images) != 2,
-            f"--interpolation needs two images, not {len(images)}",
         ),
         (
             bool(seeds) and any(key == "seed" for key, _, _ in flags.overrides),

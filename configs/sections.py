@@ -122,7 +122,7 @@ PROCESS_KEYS = {  # keys of a process, and what its constructor calls them
 
 
 class Diffusion(Section):
-    """The process that turns data into noise; keys of the other process are refused."""
+    """The process that turns data into noise; keys of the other processes are refused."""
 
     process: Literal["vp", "vpsde", "cld", "blur"] = Field(
         default="vp", description="vp, vpsde, cld or blur"
@@ -143,7 +143,9 @@ class Diffusion(Section):
     min_scale: Annotated[float, Field(gt=0, le=1, description="a number above 0 and at most 1")] = (
         1e-3
     )
-    mixed_score: Flag = False  # the network adds to the score of standard normal data
+    mixed_score: Literal["none", "normal", "velocity"] = Field(  # what the network's answer adds to
+        default="none", description="none, normal or, for cld, velocity"
+    )
 
     def options(self, image_size: int) -> dict[str, str | int | float]:
         """What `PROCESSES[process](**options)` is called with, for square images of this size."""
@@ -151,7 +153,7 @@ class Diffusion(Section):
         return {"image_size": image_size, **own} if self.process == "blur" else own
 
     @model_serializer
-    def _used(self) -> dict[str, str | bool | int | float]:
+    def _used(self) -> dict[str, str | int | float]:
         """What is written down is what the process uses."""
         used = ("process", *PROCESS_KEYS[self.process], "mixed_score")
         return {key: getattr(self, key) for key in used}

@@ -12,6 +12,7 @@ from functions.plan import accumulate
 from functions.process import Process, VariancePreserving, apply
 
 PREDICTS = ("eps", "x0", "v")
+MIXED = ("none", "normal", "velocity")
 
 
 class Denoiser(nn.Module):
@@ -19,11 +20,15 @@ class Denoiser(nn.Module):
 
     predicts: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma x0 (Salimans & Ho
     2022). clip: bound on the pixels of the predicted clean image, None for no bound; it acts in
-    `eps` and `x0`, which samplers ask, never in the training target. mixed: the network adds to the
-    noise that would be expected if the data were standard normal, the mixed score of Vahdat et al.
-    (2021) and Dockhorn et al. (2022): the answer follows the size of x however far x strays.
-    Raises ValueError for another `predicts`, for v on a process that does not preserve the
-    variance, and for mixed with one that is not eps.
+    `eps` and `x0`, which samplers ask, never in the training target.
+
+    mixed: what the network adds to, linear in x, so that the answer follows the size of x however
+    far x strays. "none": nothing; "normal": the noise expected if the data were standard normal
+    (the mixed score of LSGM, Vahdat et al. 2021, with a fixed weight); "velocity": R^-1 (0, v), the
+    mixed score of CLD in gDDIM's code (after Dockhorn et al. 2022).
+
+    Raises ValueError for another `predicts` or `mixed`, for v on a process that does not preserve
+    the variance, for mixed with one that is not eps, and for velocity where there is none.
     """
 
     def __init__(
@@ -32,15 +37,19 @@ class Denoiser(nn.Module):
         process: Process,
         predicts: str = "eps",
         clip: float | None = None,
-        mixed: bool = False,
+        mixed: str = "none",
     ) -> None:
         super().__init__()
         if predicts not in PREDICTS:
             raise ValueError(f"predicts is one of {', '.join(PREDICTS)}, not {predicts!r}")
         if predicts == "v" and not isinstance(process, VariancePreserving):
             raise ValueError("v is defined for variance-preserving processes only")
-        if mixed and predicts != "eps":
+        if mixed not in MIXED:
+            raise ValueError(f"mixed is one of {', '.join(MIXED)}, not {mixed!r}")
+        if mixed != "none" and predicts != "eps":
             raise ValueError(f"a mixed score needs predicts eps, not {predicts!r}")
+        if mixed == "velocity" and process.groups != 2:
+            raise ValueError("a mixed score of the velocity needs a process that has one: cld")
         self.network = network
         self.process = process
         self.predicts = predicts
@@ -57,7 +66,10 @@ class Denoiser(nn.Module):
         shown, given = self.process.to_network(x), [] if label is None else [label]
         answer = self.network(shown, times, *given)
         answer = self.process.from_network(answer.to(x.dtype))  # under autocast: half precision
-        return answer + apply(self._at(t).linear, x) if self.mixed else answer
+        if self.mixed == "none":
+            return answer
+        at = self._at(t)
+        return answer + apply(at.normal if self.mixed == "normal" else at.velocity, x)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the network should answer for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
@@ -128,11 +140,16 @@ class _At:
         return inverse, -inverse @ self.mean
 
     @cached_property
-    def linear(self) -> Tensor:
+    def normal(self) -> Tensor:
         """Coef of x in E[noise | x] for standard normal data, which fill the first component."""
         data = self.mean[..., :1]
         covariance = data @ data.mT + self.factor @ self.factor.mT
         return self.factor.mT @ torch.linalg.inv(covariance)
+
+    @cached_property
+    def velocity(self) -> Tensor:
+        """Coef of x in R^-1 (0, v)."""
+        return torch.linalg.inv(self.factor) * torch.tensor([0.0, 1.0], device=self.factor.device)
 
     def clean(self, x: Tensor, eps: Tensor) -> Tensor:
         """The clean state behind x under noise eps."""

@@ -17,6 +17,21 @@ from functions.plan import Plan, Stage
 from functions.process import Process
 from functions.rows import root
 
+JUMP, TIMES = 2, 10  # of RePaint where nobody says them, see `usual`
+BLOCKS = 3  # that the walk of a process with velocities is cut into
+
+
+def usual(process: Process, plan: Plan) -> tuple[int, int]:
+    """`jump` and `times` of RePaint where nobody says them, as measured (benchmarks/inpainting.py):
+    2 steps, 10 times. Of a process with a velocity a third of the steps, 10 times: noise reaches
+    its positions through the velocity, so that over few steps hardly any does and a hole stays as
+    it was (it remains further off than without one; more times help). Raises ValueError for a plan
+    that cannot be resampled.
+    """
+    repeated = len(_steps(plan)) - 1  # all but the last
+    jump = repeated // BLOCKS if process.groups > 1 else min(JUMP, repeated)
+    return max(1, jump), TIMES
+
 
 def resampled(process: Process, plan: Plan, jump: int, times: int) -> Plan:
     """RePaint's plan: every `jump` steps are walked `times` times, with the forward process from

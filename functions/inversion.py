@@ -9,26 +9,24 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import need_choice, pairs, transfer
+from functions.rows import pairs, transfer
 
 
-def inversion(process: Process, grid: Tensor, order: int = 1) -> Plan:
+def inversion(process: Process, grid: Tensor) -> Plan:
     """The plan that walks a sampling grid the other way, from lift(data) at its last time to its
     first, in eps.
 
-    order 1: DDIM's row read backwards, one evaluation a step. order 2: the mean of the evaluations
-    at both ends of a step (Heun's method), two a step, except in the first one, where the network
-    is asked once, at the lowest time it was trained for. Raises ValueError for another order, a
-    grid that does not decrease, and CLD's L parametrisation.
+    DDIM's row read backwards, with the mean of the evaluations at both ends of a step (Heun's
+    method, so that the error falls with the square of the steps): two evaluations a step, except in
+    the first one, where the network is asked once, at the lowest time it was trained for. Raises
+    ValueError for a grid that does not decrease, and CLD's L parametrisation.
     """
-    need_choice("order", order, (1, 2))
     stages = list[Stage]()
     for i, (t, s) in enumerate(reversed(pairs(grid))):
         A, B = transfer(process, s, t)
         first = len(stages)
         asked = max(float(s), process.t_train[0])
-        clean = i == 0 and asked > float(s)
-        two = order == 2 and not clean
+        two = i > 0 or asked == float(s)
         stages.append(Stage(asked, float(t), A, {first: B}, commit=not two))
         if two:
             stages.append(Stage(float(t), float(t), A, {first: B / 2, first + 1: B / 2}))

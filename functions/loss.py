@@ -14,6 +14,7 @@ from torch import Tensor
 
 from functions.denoiser import Denoiser
 from functions.process import Process, apply
+from functions.rows import need_scalar
 
 SkipNoise = Literal["fresh", "shared", "closed_form"]
 
@@ -58,8 +59,10 @@ def skip_coefficient(process: Process, t: Tensor, skip: int, c_max: float = 10.0
     """c_t = sqrt(1 - a)/sqrt(a), a = abar_t / abar_max(t - skip, 0), float64, shaped like t.
 
     Where c_t > c_max it is set to c_max: on a cosine schedule c_t^2 reaches 1e5 at the last times,
-    and one such sample would outweigh all others.
+    and one such sample would outweigh all others. Raises ValueError for a process whose
+    coefficients are not numbers.
     """
+    need_scalar(process, "L_skip")
     back = (t.double() - skip * process.index_step).clamp(min=0.0)
     a = process.psi(back, t)[..., 0, 0] ** 2
     return (torch.sqrt(1 - a) / torch.sqrt(a)).clamp(max=c_max)

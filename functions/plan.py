@@ -31,8 +31,11 @@ def apply(coef: Tensor, x: Tensor) -> Tensor:
         if scale.ndim == 1:
             return x * scale.view(-1, *[1] * (x.ndim - 1))
         return x * (scale if scale.ndim == 2 else scale.unsqueeze(1))
-    parts = x.unflatten(1, (k, -1))
-    return torch.einsum("...ij,...jchw->...ichw", coef.to(x), parts).flatten(1, 2)
+    parts, coef = x.unflatten(1, (k, -1)).unbind(1), coef.to(x)
+    if coef.ndim == 3:  # one for every image
+        coef = coef[..., None, None, None].movedim(0, 2)
+    rows = (sum(c * part for c, part in zip(row, parts, strict=True)) for row in coef)
+    return torch.cat(list(rows), 1)  # no matrix product: autocast and TF32 would round it
 
 
 def accumulate(total: Tensor, coef: Tensor, x: Tensor) -> Tensor:

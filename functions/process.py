@@ -6,6 +6,7 @@ variance-preserving processes here. They live on the device of `t`; `apply` acts
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
@@ -334,9 +335,12 @@ class CLD(Process):
 
     def reversed(self, t: Tensor, s: Tensor, lam: float) -> Tensor:
         """Psihat = R_s Omega R_t^-1, dOmega = lam^2/2 R^-1 G G^T R^-T Omega: Magnus' method of
-        fourth order in 256 pieces, even in the root of t.
+        fourth order in pieces that are even in the root of t, 256 for lam up to 1. At the published
+        parameters the error is below 1e-7 there, below 1e-4 for lam up to 5.
         """
-        ends = torch.linspace(float(t) ** 0.5, float(s) ** 0.5, 257, dtype=torch.float64) ** 2
+        pieces = 2 ** (8 + max(0, math.ceil(2 * math.log2(max(lam, 1.0)))))
+        roots = torch.linspace(float(t) ** 0.5, float(s) ** 0.5, pieces + 1, dtype=torch.float64)
+        ends = roots**2
         h, places = ends.diff()[:, None, None], (0.5 - 3**0.5 / 6, 0.5 + 3**0.5 / 6)
         left, right = (self._pull(torch.lerp(ends[:-1], ends[1:], c)) for c in places)
         one, two = lam**2 / 2 * h * left, lam**2 / 2 * h * right
@@ -468,12 +472,12 @@ class Blur(Process):
         return 999 * t
 
     def lift(self, x0: Tensor) -> Tensor:
-        rows, columns = (basis.to(x0) for basis in self.bases)
-        return rows @ x0 @ columns.T
+        rows, columns = (basis.to(x0.device) for basis in self.bases)
+        return (rows @ x0.double() @ columns.T).to(x0)  # so that autocast and TF32 leave it alone
 
     def drop(self, x: Tensor) -> Tensor:
-        rows, columns = (basis.to(x) for basis in self.bases)
-        return rows.T @ x @ columns
+        rows, columns = (basis.to(x.device) for basis in self.bases)
+        return (rows.T @ x.double() @ columns).to(x)
 
     def views(self, x: Tensor) -> dict[str, Tensor]:
         """Pixels, and the size of every frequency: 0.1 is black, 1 (pure noise) grey, 10 white;

@@ -50,7 +50,10 @@ def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     row would be another.
     """
     if process.rate(t, s) is not None:
-        raise ValueError("in CLD's L parametrisation only deis in t, gddim and euler are defined")
+        raise ValueError(
+            "CLD's L parametrisation has no DDIM row, which this needs: deis in t, gddim and euler "
+            "do without"
+        )
     psi = process.psi(t, s)
     return psi, process.factor(s) - psi @ process.factor(t)
 

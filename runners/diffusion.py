@@ -19,9 +19,9 @@ from runners import distributed, evaluate, imagedir, pictures, rundir, sweep, tr
 from runners.distributed import Ranks
 from runners.meter import Meter
 from runners.model import Model, open_model, scaling_of, weights_for
-from runners.pictures import Studio
+from runners.pictures import Studio, nearest
 from runners.sample import sample_all
-from runners.signals import stop_request
+from runners.signals import leaving_on_request, stop_request
 from runners.versions import versions
 from runners.walk import Walk, walk_for
 
@@ -97,21 +97,27 @@ class Diffusion:
         return None
 
     def _draw_picture(self, picture: Picture) -> None:
-        if self.ranks.world > 1:
+        ranks, options = self.ranks, self.options
+        if ranks.world > 1:
             raise ConfigError(f"--{picture.mode} takes one process: start it without torchrun")
-        model, walk, made_by = self._open()
-        made_by |= pictures.identity(model.config, picture)
-        fresh = self.options.overwrite or not (self.options.samples / "samples.json").exists()
-        folder = self._image_folder(made_by)
-        log.info("%s", walk)
-        drawer = model.drawer(model.config, walk, self.ranks.device)
-        studio = Studio(model, model.config, walk, drawer, self.options, folder, self.ranks)
-        try:
-            paths = pictures.PICTURES[picture.mode].draw(studio)
-        except BaseException:
-            if fresh:
+        with leaving_on_request("the same command draws the picture from the beginning"):
+            model, walk, made_by = self._open()
+            config, drawer = model.config, model.drawer(model.config, walk, ranks.device)
+            walked = pictures.walked(config, model.process, walk, picture)
+            made_by["nfe"] = walked.plan.nfe if walked else 0
+            made_by |= pictures.identity(config, picture)
+            gallery = None
+            if picture.mode == "nearest":
+                gallery = nearest.gallery(config, options, ranks)
+                made_by |= nearest.searched(gallery)
+            folder = self._image_folder(made_by)
+            log.info("%s", walked or pictures.NOTHING)
+            studio = Studio(model, config, walk, walked, drawer, options, folder, ranks, gallery)
+            try:
+                paths = pictures.PICTURES[picture.mode].draw(studio)
+            except BaseException:
                 imagedir.release(folder)
-            raise
+                raise
         log.info("%d files in %s; look at %s", len(paths), folder, paths[0])
 
     def _open(self) -> tuple[Model, Walk, dict[str, Any]]:

@@ -6,8 +6,11 @@ Pixels are repeated and never blurred; a sheet without words is nothing but its 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -19,6 +22,11 @@ MARGIN = 12  # around a sheet that has words
 NARROWEST = 420  # a page is at least so wide before its title is broken into lines
 WIDE = 4  # gaps where a wide one is wanted
 PAD = 3  # pixels around a label
+LONGEST = 24  # letters of a line of a label; more are left out in the middle
+LEAST = 80  # pixels from the left to the right of an image, or more
+WIDEST = 15_000  # pixels beside each other; of a WebP at most 16,383
+GREYS = sorted({*range(0, 256, 17), PALE, EDGE})  # that every film has, for its words
+EXACT = "donot_use_mm_for_euclid_dist"  # of torch.cdist
 
 
 def sheet(
@@ -28,7 +36,7 @@ def sheet(
     title: str = "",
     note: str = "",
     below: Sequence[Sequence[str]] = (),
-    least: int = 80,
+    least: int = LEAST,
     gap: int = 4,
     paper: int = 255,
     apart: tuple[Collection[int], Collection[int]] = ((), ()),
@@ -37,12 +45,15 @@ def sheet(
     all images are, else RGB. Of 2 channels the first is shown, of 4 the first three.
 
     top, left: labels of the columns and rows; below: of every image; title, note: above and under
-    everything, broken into lines where they are long. A label may hold line breaks; all columns are
-    as wide as the widest label. least: images are enlarged by a whole factor until they are so many
-    pixels wide. gap: pixels between images, of `paper` grey; apart: the rows and the columns before
-    which it is a wide one. Raises ValueError where there is no image, or their sizes differ.
+    everything, broken into lines where they are long. A label may hold line breaks, and its lines
+    are shortened to LONGEST letters; all columns are as wide as the widest label. least: images are
+    enlarged by a whole factor until they are so many pixels wide. gap: pixels between images, of
+    `paper` grey; apart: the rows and the columns before which it is a wide one. Raises ValueError
+    where there is no image, or their sizes differ.
     """
     tile, grey = _tile(rows, least)
+    title, note = _writable(title), _writable(note)
+    top, left, *below = (list(map(_short, texts)) for texts in (top, left, *below))
     worded = any((top, left, title, note, below))
     words, margin = _Words(tile[0]), MARGIN if worded else gap
     room = max([tile[0], *map(words.width, (*top, *(text for line in below for text in line)))])
@@ -74,6 +85,14 @@ def sheet(
     return page
 
 
+def abreast(side: int, label: str = "") -> int:
+    """How many images of so many pixels a side, labelled like this, a sheet holds beside each
+    other; below each other as well.
+    """
+    width = side * max(1, -(-LEAST // side))
+    return max(1, WIDEST // (max(width, _Words(width).width(label)) + WIDE))
+
+
 def beside(sheets: Sequence[Image.Image]) -> Image.Image:
     """Sheets from left to right on one page, their upper edges in line."""
     kind = "RGB" if any(part.mode == "RGB" for part in sheets) else "L"
@@ -92,8 +111,8 @@ def animation(
     hold: int = 1500,
     back: bool = False,
 ) -> None:
-    """Write frames as a film that repeats for ever, a GIF (of 256 colours a frame) or a lossless
-    WebP by the path's suffix; the file is whole or absent.
+    """Write frames as a film that repeats for ever, a GIF (of 256 colours, the same in all frames)
+    or a lossless WebP by the path's suffix; the file is whole or absent.
 
     milliseconds: of each frame; hold: of the last. back: the frames are shown again in reverse
     order, and the first is held as well. Smaller frames get a white margin.
@@ -105,6 +124,8 @@ def animation(
         page = Image.new(frame.mode, (width, height), "white")
         page.paste(frame)
         shown.append(page)
+    if path.suffix == ".gif" and any(page.mode == "RGB" for page in shown):
+        shown = _in_one_palette(shown)
     times = [milliseconds] * len(reel)
     times[len(frames) - 1] = hold
     times[0] = hold if back else times[0]
@@ -115,12 +136,59 @@ def animation(
     )
 
 
+def _in_one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """RGB frames of one size in 256 colours, every pixel in the nearest one: among them GREYS, so
+    that words keep their ink. The rest are those of up to 16 of the frames.
+    """
+    some = [np.asarray(frame.convert("RGB")) for frame in frames[:: -(-len(frames) // 16)]]
+    stack = Image.fromarray(np.concatenate(some))
+    few = stack.quantize(256 - len(GREYS), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    chosen = np.array(few.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    greys = np.repeat(np.array(GREYS, dtype=np.uint8)[:, None], 3, axis=1)
+    colours = torch.from_numpy(np.concatenate([greys, chosen])[:256])
+    found = []
+    for frame in frames:
+        every = torch.from_numpy(np.array(frame.convert("RGB"))).flatten(0, 1)
+        packed = every.long() @ torch.tensor([1 << 16, 1 << 8, 1])
+        used, where = packed.unique(return_inverse=True)
+        parts = torch.stack([used >> 16, used >> 8 & 255, used & 255], 1).float()
+        nearest = torch.cdist(parts, colours.float(), compute_mode=EXACT).argmin(1).to(torch.uint8)
+        page = Image.fromarray(nearest[where].view(frame.height, frame.width).numpy())
+        page.putpalette(colours.flatten().tolist())  # it is of mode P from now on
+        found.append(page)
+    return found
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Of Latin, Greek and Cyrillic letters; matplotlib brings it along."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _writable(text: str) -> str:
+    """The text, with a mark for what no font can show; line breaks stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _short(label: str) -> str:
+    """The label with its long lines shortened in the middle: what files differ in is at the end."""
+    keep = LONGEST - 1
+    return "\n".join(
+        line
+        if len(line) <= LONGEST
+        else f"{line[: keep // 2]}\N{HORIZONTAL ELLIPSIS}{line[-(keep - keep // 2) :]}"
+        for line in _writable(label).split("\n")
+    )
+
+
 class _Words:
     """Text in the size that goes with images of a width; "" takes no place."""
 
     def __init__(self, width: int) -> None:
         size = min(max(SMALLEST, width // 8), LARGEST)
-        self.font = ImageFont.load_default(size)
+        self.font = _font(size)
         self.line = size + size // 4
 
     def width(self, text: str) -> int:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from configs import specs
+from configs.options import Picture
 from configs.schema import Config
 from functions.adaptive import ADAPTIVE
 from functions.grids import GRIDS
 from functions.samplers import ABOUT, SAMPLERS
 from functions.scales import SCALES
+from runners import pictures
 from runners.walk import scale_for, walk_for
 
 
@@ -32,13 +34,21 @@ def list_samplers() -> Iterator[str]:
     yield from _described("eps scales (--eps_scale)", SCALES)
 
 
-def print_plan(config: Config) -> list[str]:
-    """The table of coefficients that the config's sampling would walk, line by line.
+def print_plan(config: Config, picture: Picture | None = None) -> list[str]:
+    """The table of coefficients that the config's sampling would walk, or drawing this picture,
+    line by line.
 
-    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together.
+    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together, or the
+    picture cannot be drawn with them.
     """
     process = config.process()
     walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
+    if picture is not None:
+        pictures.identity(config, picture)  # refuses what cannot be pictured
+        walked = pictures.walked(config, process, walk, picture)
+        if walked is None:
+            return [pictures.NOTHING]
+        walk = walked
     scale_for(config, process)  # refuses what does not fit the process
     return [
         str(walk),

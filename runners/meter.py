@@ -11,18 +11,30 @@ from torch import Tensor
 from configs.schema import Config
 from datasets import ImageDataset
 from functions import metrics
+from models.features import Extractor
 from runners import evaluate
 from runners.distributed import Ranks
 
 NEIGHBOURS = 8  # images of which the nearest training image is looked for
+AT_ONCE = 256  # features whose distances from all training images are held in memory
 
 
 class Meter:
-    """Collects features of sampled batches and turns them into figures against real images."""
+    """Collects features of sampled batches and turns them into figures against real images.
 
-    def __init__(self, config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> None:
+    extractor: where the config's is open already.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: ImageDataset,
+        cache: Path,
+        ranks: Ranks,
+        extractor: Extractor | None = None,
+    ) -> None:
         self.ranks, self.config, self.dataset = ranks, config, dataset
-        self.extractor = evaluate.extractor_for(config, dataset, cache, ranks)
+        self.extractor = extractor or evaluate.extractor_for(config, dataset, cache, ranks)
         self.reference = evaluate.reference_for(
             dataset, self.extractor, cache, config.evaluation.batch_size, ranks
         )
@@ -73,8 +85,10 @@ class Meter:
         (n, D), the nearest first. Looked for among those whose features are kept.
         """
         most = min(count, len(self.reference.features))
-        found = torch.cdist(features, self.reference.features).topk(most, largest=False)
-        rows = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        rows: list[tuple[list[int], list[float]]] = []
+        for part in features.split(AT_ONCE):
+            found = torch.cdist(part, self.reference.features).topk(most, largest=False)
+            rows += zip(found.indices.tolist(), found.values.tolist(), strict=True)
         return [list(zip(*row, strict=True)) for row in rows]
 
     def labels(self) -> dict[str, str]:

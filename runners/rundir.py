@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from configs.problems import nearest
 from configs.schema import Config, ConfigError
@@ -74,12 +73,12 @@ def may_ask(ni: bool) -> bool:
     return not ni and sys.stdin is not None and sys.stdin.isatty() and "RANK" not in os.environ
 
 
-def check_same_run(saved: dict[str, Any], config: Config, run: Path) -> None:
-    """Refuse to resume under a config that would learn something else.
+def check_same_run(begun: Config, config: Config, run: Path) -> None:
+    """Refuse to resume under a config that would learn something else than the run's own.
 
     Raises ConfigError that names every differing key with both values.
     """
-    given = config.model_dump(mode="json")
+    saved, given = begun.model_dump(mode="json"), config.model_dump(mode="json")
     differing = []
     for section, value in given.items():
         free = FREE_TO_CHANGE.get(section, set())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from configs.schema import Config, ConfigError, dump, load
+from configs.schema import Config, ConfigError, dump, from_values, load
 from datasets import ImageDataset
 from datasets.loader import batches
 from datasets.transforms import to_uint8
@@ -219,13 +219,12 @@ def open_run(
         return None
     found = checkpoint.latest(run, log.warning if ranks.first else lambda text: None)
     if found is None:
-        saved = load(run / "config.yml").model_dump(mode="json")
-        rundir.check_same_run(saved, config, run)
+        rundir.check_same_run(load(run / "config.yml"), config, run)
         log.info("%s has no checkpoint yet: starting from the beginning", run)
         return None
     path, state = found
     weights.require_training(state, str(path))
-    rundir.check_same_run(state["config"], config, run)
+    rundir.check_same_run(from_values(state["config"], str(path)), config, run)
     then, now = state["data"], _data_identity(dataset)
     if any(then[key] != now[key] for key in then.keys() & now.keys()):
         raise ConfigError(

@@ -86,9 +86,12 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
             advice = "take another --skip_type, such as quad"
             if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
                 advice = "ask for fewer --timesteps"
+            discrete = config.diffusion.process == "vp"
+            noisy = f"schedule {config.diffusion.beta_schedule}" if discrete else "the process"
+            advice = advice if discrete else "it is too noisy for any sampler"
             raise ValueError(
-                f"sampling would begin at t = {times[0]:g}, where schedule "
-                f"{config.diffusion.beta_schedule} leaves no signal at all: {advice}"
+                f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "
+                f"all: {advice}"
             )
         plan = sampler.build(process, times, **sampler.options)
     except (ValueError, ArithmeticError) as err:  # the latter: a grid too fine for float64
@@ -96,7 +99,8 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
     found, warnings = len(times) - 1, []
     if found != steps:
         warnings.append(f"{steps} steps asked, grid {grid} has {found}")
-    if float(process.factor(times[0]).max()) < 0.5:
+    factor = process.factor(times[0])
+    if float((factor @ factor.mT)[..., 0, 0].max()) < 0.25:  # of CLD the positions
         warnings.append(f"sampling begins at t = {times[0]:g}, where an image is hardly noise yet")
     names = str(sampler), str(grid)
     return Walk(plan, times, *names, asked, asked and found, tuple(warnings))

@@ -105,7 +105,6 @@ def refused(capsys, argv, code=2):
         ([*PICTURE, *MIX, "1,2,3"], "--seeds 1,2,3: should be two or four different seeds"),
         ([*PICTURE, *MIX, "7,7"], "--seeds 7,7: should be two or four different seeds"),
         ([*PICTURE, *MIX, "1,2", "--seed", "3"], "--seed and --seeds exclude each other"),
-        ([*PICTURE, "--interpolation", "--image", "a"], "--interpolation needs two images, not 1"),
         ([*PICTURE, "--inpaint", "--mask", "half"], "--inpaint needs --image PATH"),
         ([*PICTURE, "--inpaint", "--image", "a"], "--inpaint needs --mask, such as center"),
         ([*PICTURE, "--inpaint", "--image"], "--image: expected at least one argument"),

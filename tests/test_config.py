@@ -222,11 +222,11 @@ def test_the_network_has_the_channels_of_the_state(tiny):
 
 @pytest.mark.parametrize("process", ["vp", "vpsde", "cld", "blur"])
 def test_a_saved_config_is_the_same_config(tiny, process):
-    for mixed in ("true", "false"):
+    for mixed in ("none", "normal"):
         overrides = [("diffusion", f"{{process: {process}, mixed_score: {mixed}}}")]
         config = load(tiny, [*overrides, ("loss", "{name: simple}")])
         assert from_values(config.model_dump(mode="json"), "a checkpoint") == config
-        assert config.diffusion.mixed_score is (mixed == "true")
+        assert config.diffusion.mixed_score == mixed
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
         ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
         ("loss.name", "skip is defined for vp and vpsde, not for cld; it should be simple"),
         ("diffusion.beta_min", "belongs to process vpsde; process cld does not use it"),
+        ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
         ("sampling.skip_type", "need a variance-preserving process"),
     ],
 )

@@ -159,7 +159,7 @@ def test_a_mixed_score_is_the_best_linear_guess_for_normal_data(process, part):
     vectors = torch.eye(size, dtype=torch.float64).view(size, 1 + process.groups, 4, 4)
     x0, noise, times = vectors[:, :1], vectors[:, 1:], t.expand(size)
     x = process.perturb(x0, times, noise)
-    guess = Denoiser(Constant(torch.zeros_like(x)), process, mixed=True).eps(x, float(t))
+    guess = Denoiser(Constant(torch.zeros_like(x)), process, mixed="normal").eps(x, float(t))
     left = noise - guess
     torch.testing.assert_close(
         torch.einsum("bi,bj->ij", left.flatten(1), x.flatten(1)),
@@ -167,15 +167,17 @@ def test_a_mixed_score_is_the_best_linear_guess_for_normal_data(process, part):
         rtol=0,
         atol=1e-12,
     )
-    rest = Denoiser(Constant(process.to_network(left)), process, mixed=True)
+    rest = Denoiser(Constant(process.to_network(left)), process, mixed="normal")
     torch.testing.assert_close(rest.eps(x, float(t)), noise, rtol=0, atol=1e-12)
 
 
 def test_what_a_denoiser_cannot_be_is_refused():
     for process, options, text in (
         (CLD(), {"predicts": "v"}, "variance-preserving processes only"),
-        (VP(), {"predicts": "x0", "mixed": True}, "needs predicts eps"),
+        (VP(), {"predicts": "x0", "mixed": "normal"}, "needs predicts eps"),
         (VP(), {"predicts": "x1"}, "predicts is one of"),
+        (VP(), {"mixed": "yes"}, "mixed is one of"),
+        (Blur(4), {"mixed": "velocity"}, "needs a process that has one"),
     ):
         with pytest.raises(ValueError, match=text):
             Denoiser(Constant(None), process, **options)
@@ -185,7 +187,7 @@ def test_what_a_denoiser_cannot_be_is_refused():
 def test_a_trained_model_is_opened_with_its_mixed_score(tmp_path, config):
     """What training saved as its held-out loss, --test finds again."""
     words = ["--exp", str(tmp_path), "--doc", "run", "--training.n_iters", "2"]
-    words += ["--config", f"{config}.yml", "--diffusion.mixed_score", "true"]
+    words += ["--config", f"{config}.yml", "--diffusion.mixed_score", "normal"]
     words += ["--training.validation_freq", "2"]
     assert main([*TINY, *words, "--optim.warmup", "0"]) == 0
     lines = (tmp_path / "logs/run/metrics.jsonl").read_text().splitlines()
@@ -195,3 +197,10 @@ def test_a_trained_model_is_opened_with_its_mixed_score(tmp_path, config):
     losses = [values["loss"] for values in found["losses"].values()]
     want = next(line["held_out/loss"] for line in saved if "held_out/loss" in line)
     assert any(abs(loss - want) < 1e-6 * want for loss in losses), (losses, want)
+
+
+def test_the_wrong_loss_for_a_runs_process_is_refused(tmp_path, capsys):
+    words = ["--exp", str(tmp_path), "--doc", "run", "--training.n_iters", "1"]
+    assert main([*TINY, *words, "--config", "digits_cld.yml"]) == 0
+    assert main(["--exp", str(tmp_path), "--doc", "run", "--test", "--config", "digits.yml"]) != 0
+    assert "L_skip is defined for the variance-preserving" in capsys.readouterr().err

@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
 
-from runners.draw import EDGE, INK, PALE, animation, beside, sheet
+from runners.draw import EDGE, INK, PALE, abreast, animation, beside, sheet
 from runners.imagedir import pixels, to_picture
 
-LONG = "a label that is much wider than any image\nand has lines"
+LONG = "wider than any image 1°\nand has two lines"
 
 
 def plain(value: int, channels: int = 1, size: tuple[int, int] = (2, 2)) -> Tensor:
@@ -106,8 +106,31 @@ def test_images_lie_under_their_labels_and_apart_where_wanted() -> None:
             lefts.append(int(xs.min()))
             tops.append(int(ys.min()))
     assert lefts[:3] == lefts[3:]
-    assert lefts[2] - lefts[1] > lefts[1] - lefts[0] > 300  # wide as the widest label
+    assert lefts[2] - lefts[1] > lefts[1] - lefts[0] > 200  # wide as the widest label
     assert tops[3] - tops[0] > 84
+
+
+def same(one: str, other: str) -> bool:
+    pages = [sheet([[plain(255)]], left=[text]) for text in (one, other)]
+    return pages[0].size == pages[1].size and pages[0].tobytes() == pages[1].tobytes()
+
+
+def test_labels_of_any_file_name() -> None:
+    long = "a-photograph-of-the-harbour-on-a-morning-0017"
+    assert same(long, "a-photograp…morning-0017")
+    assert same(f"{long}\nb", "a-photograp…morning-0017\nb")
+    assert same("tab\there \x1b \udce4", "tab\N{REPLACEMENT CHARACTER}here \ufffd \ufffd")
+    letters = ["é", "ñ", "ψ", "Ж", "ł", "…", "\ufffd"]
+    assert len({sheet([[plain(255)]], left=[letter]).tobytes() for letter in letters}) == 7
+
+
+def test_how_many_fit_beside_each_other() -> None:
+    for side, label in ((8, ""), (32, "0.00 image"), (256, "t")):
+        count = abreast(side, label)
+        cells = [plain(3, 1, (side, side))] * count
+        page = sheet([cells], top=[label] * count, left=["m" * 24 if label else ""])
+        assert 14_000 < page.width < 16_000, (side, label)
+    assert abreast(9_000) == 1
 
 
 def test_letters_grow_with_the_images() -> None:
@@ -146,6 +169,22 @@ def test_a_film_shows_every_frame_and_holds_the_last(tmp_path: Path, kind: str, 
     assert [value for _, value, _, _ in shown] == grey
     times = [900, 120, 120, 900, 120, 120] if back else [120, 120, 120, 900]
     assert [duration for duration, *_ in shown] == times
+
+
+def test_words_in_a_colourful_gif_keep_their_ink(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (20, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    reel = [sheet([[image]], title="words", note="in brief") for image in noise]
+    animation(tmp_path / "film.gif", reel)
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 20
+        for page, frame in zip(reel, ImageSequence.Iterator(film), strict=True):
+            before, after = (pixels(p.convert("RGB")).long() for p in (page, frame))
+            grey = (before == before[:1]).all(0)
+            for value in (INK, PALE, EDGE, 255):
+                exact = grey & (before[0] == value)
+                assert exact.any() and (after[:, exact] == value).all()
+            assert float((before - after).abs().float().mean()) < 16
 
 
 def test_a_film_is_whole_or_absent(tmp_path: Path, monkeypatch) -> None:

@@ -53,7 +53,7 @@ def plain(exp: Path, folder: str, count: int, *words: str) -> list[np.ndarray]:
     return [pixels(made / f"{i}.png") for i in range(count)]
 
 
-@pytest.mark.parametrize("kind", ["ddim", "ddpm_noisy", "rk45:0.3:0.3"])
+@pytest.mark.parametrize("kind", ["ddim", "ddpm_noisy", "rk45:1:1"])
 def test_ends_of_an_interpolation_are_the_samples_of_their_seeds(exp: Path, kind: str) -> None:
     name, sampler = f"ends_{kind.split(':')[0]}", ["--sample_type", kind]
     between = sample(exp, name, "--interpolation", "--seeds", "5,9", "--points", "4", *sampler)
@@ -71,14 +71,25 @@ def test_four_seeds_are_the_corners_of_a_grid(exp: Path) -> None:
         (own,) = plain(exp, f"four_{seed}", 1, "--seed", str(seed))
         assert np.array_equal(pixels(made / f"{corner}.png"), own)
     assert len(list(made.glob("?_?.png"))) == 9
+    with Image.open(made / "interpolation.webp") as film:
+        lasts = []
+        for frame in range(film.n_frames):
+            film.seek(frame)
+            film.load()
+            lasts.append(film.info["duration"])
+    # once around the edge: at every corner it holds
+    assert len(lasts) == 8 and min(lasts[::2]) > 5 * max(lasts[1::2]), lasts
 
 
-def test_two_images_are_encoded_and_come_back(exp: Path) -> None:
+def test_two_images_are_encoded_and_come_back(exp: Path, capsys) -> None:
     paths = [str(exp / f"given/{name}.png") for name in "ab"]
+    for name in "ab":
+        put(exp / f"two/{name}.png", pixels(exp / f"given/{name}.png"))
     errors = []
-    for steps in ("5", "40"):
+    for steps, given in (("5", paths), ("40", [str(exp / "two")])):
         words = ["--points", "3", "--timesteps", steps, "--sample_type", "heun"]
-        made = sample(exp, f"way{steps}", "--interpolation", "--image", *paths, *words)
+        made = sample(exp, f"way{steps}", "--interpolation", "--image", *given, *words)
+        assert ("more --timesteps" in capsys.readouterr().err) == (steps == "5")
         told = json.loads((made / "interpolation.json").read_text())["round_trip"]
         assert [t["image"] for t in told] == ["a", "b"]
         off = (pixels(made / "0.png") / 255.0) - (pixels(Path(paths[0])) / 255.0)
@@ -117,6 +128,31 @@ def test_a_fill_does_not_depend_on_what_the_hole_hides_or_on_how_many_there_are(
     one = sample(exp, "seen", *words, "--fills", "3", "--image", str(exp / "given/a.png"))
     two = sample(exp, "unseen", *words, "--fills", "1", "--image", str(other))
     assert np.array_equal(pixels(one / "a_0.png"), pixels(two / "a_0.png"))
+
+
+def test_the_same_fill_is_recorded_the_same_however_it_is_typed(exp: Path) -> None:
+    words = ["--inpaint", "--mask", "half", "--fills", "1", "--image", str(exp / "given/a.png")]
+    words += ["--timesteps", "3"]
+    for how in ([], ["--fill", "repaint:2:10"]):
+        made = sample(exp, "typed", *words, *how)  # refused where it is another one
+    assert json.loads((made / "samples.json").read_text())["fill"] == "repaint:2:10"
+
+
+ROUNDED = {
+    "0.05": "WARNING --strength 0.05 of 6 steps: no step: the images are as they were",
+    "0.95": "WARNING --strength 0.95 of 6 steps: all steps, from the prior: nothing of",
+    "0.5": "INFO --strength 0.5 of 6 steps: from t = 333, 0.56 image + 0.83 noise; 3 of 6 steps",
+    "1": "INFO --strength 1 of 6 steps: all steps, from the prior",
+}
+
+
+@pytest.mark.parametrize("strength", ROUNDED)
+def test_where_a_strength_begins_is_told_and_rounding_warned_of(
+    exp: Path, strength, capsys
+) -> None:
+    words = ["--img2img", "--image", str(exp / "given/a.png"), "--strength", strength]
+    sample(exp, f"rounded{strength}", *words)
+    assert ROUNDED[strength] in capsys.readouterr().err
 
 
 def test_strength_0_returns_the_input_and_strength_1_ignores_it(exp: Path) -> None:
@@ -203,6 +239,7 @@ def test_images_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -
         put(tmp_path / f"one/{name}.png", np.zeros((SIDE, SIDE), np.uint8))
     put(tmp_path / "two/9.png", np.full((SIDE, SIDE), 7, np.uint8))
     (tmp_path / "one/notes.txt").write_text("no image")
+    (tmp_path / "one/._1.png").write_text("hidden")
     found = read_images([tmp_path / "one"], CONFIG.data)
     assert [image.name for image in found] == ["1", "9", "10", "x2", "x10"]
     both = read_images([tmp_path / "one", tmp_path / "two"], CONFIG.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from PIL import Image
 from configs import cli, locate
 from configs.schema import ConfigError, load
 from datasets import get_dataset
+from datasets.base import MemoryDataset
 from functions.process import CLD, VP, VPSDE, Blur
 from main import main
 from models import checkpoint
 from runners import evaluate
 from runners.diffusion import Diffusion
 from runners.pictures import PICTURES, sequence
-from tests.commands import TINY
+from tests.commands import TINY, start, wait_for
 
 SHORT = ["--device", "cpu", "--ni", "--sample", "--timesteps", "5"]
 
@@ -45,6 +47,13 @@ def words(exp: Path, *more: str, doc: str = "digits") -> list[str]:
     return ["--exp", str(exp), "--doc", doc, *SHORT, *more]
 
 
+def plan_of(exp: Path, mode: list[str]) -> list[str]:
+    """The command that shows its plan, where --device means nothing."""
+    typed = [*words(exp, *mode), "--print_plan"]
+    at = typed.index("--device")
+    return typed[:at] + typed[at + 2 :]
+
+
 def image(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
@@ -61,7 +70,7 @@ def test_a_sequence_ends_with_the_plain_samples(exp: Path) -> None:
     assert main(words(exp, "--sequence", "--n_samples", "66", "--frames", "4", *more)) == 0
     folder = exp / "image_samples/digits/sequence"
     steps = sorted({int(path.stem.split("_")[1]) for path in folder.glob("*_*.png")})
-    assert steps == [0, 2, 3, 5]
+    assert steps == [0, 1, 3, 5]  # t 800, 600, 200 and -1: nearest to 800, 533, 266 and -1
     last = np.stack([image(folder / f"{i}_5.png") for i in range(66)])  # of two blocks of 64
     assert np.array_equal(last, samples(exp, "ends", 66, *more))
     assert not np.array_equal(image(folder / "0_0.png"), last[0])
@@ -78,6 +87,16 @@ def test_a_sequence_shows_the_clean_estimate(exp: Path) -> None:
     assert abs(before - after).max() <= 1  # drawn in another batch
     assert main(words(exp, "--sequence", "--show", "x", "-i", "only")) == 0
     assert not (exp / "image_samples/only/x0").exists()
+
+
+def test_frames_are_even_in_time() -> None:
+    times = [100.0, 99.0, 98.0, 60.0, 59.0, 31.0, 1.0, 0.0]
+    assert sequence.frames_of(times, 4) == [0, 3, 5, 7]
+    assert sequence.frames_of(times, 2) == [0, 7]
+    for count in range(2, 12):
+        shown = sequence.frames_of(times, count)
+        assert shown == sorted(set(shown)) and len(shown) == min(count, 8)
+        assert shown[0] == 0 and shown[-1] == 7
 
 
 def test_the_film_and_the_sheet_of_a_sequence(exp: Path, capsys) -> None:
@@ -128,6 +147,9 @@ def test_a_walk_without_common_times_is_refused(exp: Path, capsys) -> None:
     more = ["--sequence", "-i", "adaptive", "--sample_type", "rk45"]
     assert main([word for word in words(exp, *more) if word not in ("--timesteps", "5")]) == 2
     assert "--sequence: rk45 gives every image steps of its own" in capsys.readouterr().err
+    plan = ["--config", "digits", "--print_plan", "--sample", "--sequence"]
+    assert main([*plan, "--sample_type", "rk45"]) == 2
+    assert "--sequence: rk45" in capsys.readouterr().err
     assert not (exp / "image_samples/adaptive").exists()
 
 
@@ -142,6 +164,53 @@ def test_a_grid_holds_the_plain_samples_row_by_row(exp: Path) -> None:
     for i, small in enumerate(plain):
         y, x = top + i // 3 * 84, begin + i % 3 * 84
         assert np.array_equal(array[y : y + 80 : 10, x : x + 80 : 10], small)
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (["--sequence", "--frames", "999", "--timesteps", "500"], "--frames 999: a sheet holds"),
+        (["--grid", "2x999"], "--grid 2x999: a sheet holds at most"),
+        (["--nearest", "--neighbours", "999"], "--neighbours 999: beside a sample, a sheet"),
+    ],
+)
+def test_what_no_sheet_can_hold_is_refused(exp: Path, capsys, mode: list[str], told: str) -> None:
+    assert main(words(exp, *mode, "-i", "large")) == 2
+    message = capsys.readouterr().err
+    assert told in message and message.count("error:") == 1
+    assert not (exp / "image_samples/large").exists()
+
+
+def test_the_evaluations_beside_those_of_the_walk_are_kept(exp: Path) -> None:
+    folder = exp / "image_samples/beside"
+    more = ["--n_samples", "1", "--frames", "3", "-i", "beside"]
+    assert main(words(exp, "--sequence", *more)) == 0
+    record = json.loads((folder / "samples.json").read_text())
+    assert record["nfe"] == 5 and record["nfe_beside"] == 2  # the last frame is the clean image
+    plan = ["--skip_type", "quad", "--show", "x", "--overwrite"]
+    assert main(words(exp, "--sequence", *more, *plan)) == 0
+    assert "nfe_beside" not in json.loads((folder / "samples.json").read_text())
+
+
+def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys) -> None:
+    assert main(words(exp, "--grid", "1x1", "-i", "one")) == 0
+    given = ["--image", str(exp / "image_samples/one/0.png")]
+    for strength, nfe in (("0", 0), ("0.4", 2), ("1", 5)):
+        mode = [*given, "--img2img", "--strength", strength]
+        assert main(words(exp, *mode, "-i", f"walked{strength}")) == 0
+        record = json.loads((exp / f"image_samples/walked{strength}/samples.json").read_text())
+        assert record["nfe"] == nfe
+        capsys.readouterr()
+        assert main(plan_of(exp, mode)) == 0
+        shown = capsys.readouterr().out
+        assert (f"{nfe} network evaluations" if nfe else "no step is walked") in shown
+    mode = [*given, "--inpaint", "--mask", "half", "--fill", "repaint:2:3"]
+    assert main(words(exp, *mode, "-i", "holes")) == 0
+    record = json.loads((exp / "image_samples/holes/samples.json").read_text())
+    assert record["nfe"] > 5
+    capsys.readouterr()
+    assert main(plan_of(exp, mode)) == 0
+    assert f"{record['nfe']} network evaluations" in capsys.readouterr().out
 
 
 class Pixels:
@@ -166,11 +235,29 @@ def test_neighbours_are_the_nearest_training_images(exp: Path, monkeypatch) -> N
         gaps = np.linalg.norm(real - image(folder / f"{i}.png").reshape(1, -1), axis=1)
         assert found["distances"] == pytest.approx(np.sort(gaps)[:4], rel=1e-4)
         assert gaps[found["training_images"]] == pytest.approx(found["distances"], rel=1e-4)
-    own = np.linalg.norm(real[:256, None] - real[None], axis=2)
+    own = np.linalg.norm(real[:: len(real) // 256, None] - real[None], axis=2)
     usual = record["median_distance_within_training_images"]
     assert usual == pytest.approx(np.median(np.sort(own, 1)[:, 1]), rel=0.02)
     with Image.open(folder / "nearest.png") as page:
         assert page.width > 5 * 80 and page.height > 3 * 80
+
+
+def test_other_training_images_are_other_pictures(exp: Path, monkeypatch, capsys) -> None:
+    """Though data.path may be the same: what lies in a folder can change."""
+    monkeypatch.setattr(evaluate, "extractor_for", lambda *_: Pixels())
+    command = words(exp, "--nearest", "--n_samples", "1", "--neighbours", "1", "-i", "near")
+    assert main(command) == 0 and main(command) == 0
+    monkeypatch.setattr(Pixels, "hash", "1" * 64)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "extractor_sha256 000" in capsys.readouterr().err
+    monkeypatch.setattr(Pixels, "hash", "0" * 64)
+    monkeypatch.setattr(MemoryDataset, "fingerprint", lambda _: "2" * 64)
+    assert main(command) == 2
+    assert "fingerprint" in capsys.readouterr().err
+    monkeypatch.setattr(evaluate, "KEPT_FEATURES", 9)
+    assert main([*command, "--neighbours", "10"]) == 2
+    assert "--neighbours 10: only 9 training images" in capsys.readouterr().err
 
 
 def test_the_same_command_finds_its_folder_and_another_is_refused(exp: Path, capsys) -> None:
@@ -204,6 +291,27 @@ def test_a_failed_picture_leaves_no_folder_behind(exp: Path, tmp_path: Path, cap
         assert main([*source, *SHORT, *mode]) == 1
         assert "image 0 is not finite" in capsys.readouterr().err
     assert not list((tmp_path / "image_samples").iterdir())
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_leaves_no_claim_behind(exp: Path, name: str) -> None:
+    more = ["--grid", "9x9", "-i", f"stopped/{name}", "--timesteps", "999"]
+    folder = exp / "image_samples/stopped" / name
+    process = start(*words(exp, *more))
+    wait_for(folder / "samples.json", process)
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert f"{name}: stopped; the same command" in output and "Traceback" not in output
+    assert not folder.exists()
+
+
+def test_a_claim_of_which_nothing_came_is_not_honoured(exp: Path) -> None:
+    folder = exp / "image_samples/killed"
+    folder.mkdir()
+    (folder / "samples.json").write_text('{"picture": "sequence"}')
+    assert main(words(exp, "--grid", "1x2", "-i", "killed")) == 0
+    assert json.loads((folder / "samples.json").read_text())["picture"] == "grid"
 
 
 @pytest.mark.parametrize("mode", [["--sequence"], ["--grid", "2x2"], ["--nearest"]])

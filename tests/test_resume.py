@@ -76,6 +76,22 @@ def test_resuming_changes_nothing(tmp_path: Path, name: str) -> None:
     same(tmp_path / "logs/whole", tmp_path / "logs/parts")
 
 
+def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
+    """A key that neither its config nor its checkpoint has means the default."""
+    train(tmp_path, "old", 2)
+    run_folder = tmp_path / "logs/old"
+    config = run_folder / "config.yml"
+    text = config.read_text()
+    assert "  mixed_score: none\n" in text
+    config.write_text(text.replace("  mixed_score: none\n", ""))
+    path = checkpoint.path_of(run_folder, 2)
+    state = checkpoint.load(path)
+    del state["config"]["diffusion"]["mixed_score"]
+    checkpoint.save(path, {k: v for k, v in state.items() if k not in ("format", "sha256")})
+    train(tmp_path, "old", 3, "--resume_training")
+    assert checkpoint.path_of(run_folder, 3).exists()
+
+
 def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
     train(tmp_path, "whole", LAST, processes=2)
     train(tmp_path, "parts", 4, processes=2)

@@ -4,7 +4,7 @@ import torch
 from functions.denoiser import Denoiser, Scaled
 from functions.loss import skip_scale
 from functions.plan import solve
-from functions.process import VP, VPSDE
+from functions.process import CLD, VP, VPSDE
 from functions.samplers import ddim
 from functions.scales import SCALES
 from tests.analytic import ExactNet, Mixture
@@ -73,3 +73,18 @@ def test_impossible_scales_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             SCALES[name](VP(), *options)
+
+
+def test_scaling_keeps_a_mixed_score():
+    """A network that answers nothing: only what it adds to is left, times the scale."""
+
+    class Nothing(torch.nn.Module):
+        def forward(self, x, t, label=None):
+            return torch.zeros_like(x)
+
+    for process, mixed in ((VP(), "normal"), (CLD(), "velocity")):
+        plain = Denoiser(Nothing(), process, mixed=mixed)
+        half = Scaled(plain, lambda t: torch.full_like(t, 0.5))
+        x = torch.cat([X] * process.groups, 1)
+        assert plain.eps(x, 0.5).abs().max() > 0.01
+        torch.testing.assert_close(half.eps(x, 0.5), 0.5 * plain.eps(x, 0.5))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import pairs
+from functions.rows import pairs, root
 
 
 def euler(process: Process, grid: Tensor, lam: float = 0.0) -> Plan:
@@ -24,6 +24,6 @@ def euler(process: Process, grid: Tensor, lam: float = 0.0) -> Plan:
         A = torch.eye(F.shape[-1], dtype=torch.float64) + h * F
         B = h * (1 + lam**2) / 2 * spread @ torch.linalg.inv(process.factor(t)).mT
         drawn = lam > 0 and i < len(steps) - 1
-        C = lam * torch.sqrt(-h) * torch.linalg.cholesky_ex(spread)[0] if drawn else None
+        C = lam * torch.sqrt(-h) * root(spread) if drawn else None
         stages.append(Stage(float(t), float(s), A, {i: B}, C))
     return Plan(tuple(stages), "eps")

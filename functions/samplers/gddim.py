@@ -20,7 +20,8 @@ def gddim(
     uses the evaluation at the predicted point where wanted. lam > 0: the process with lam^2 of the
     reverse SDE's noise and the same marginals, order 0 (eq. 22, 23), none drawn in the last step.
 
-    Raises ValueError for lam < 0, lam > 0 with an order or a corrector, and as `deis` does.
+    Raises ValueError for lam < 0, lam > 0 with an order, a corrector or CLD's L parametrisation,
+    and as `deis` does.
     """
     if lam < 0 or (lam > 0 and (order or corrector)):
         raise ValueError(
@@ -36,6 +37,8 @@ def gddim(
 
 
 def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
+    if process.rate(*pairs(grid)[0]) is not None:
+        raise ValueError(f"lam {lam:g} needs CLD's R parametrisation; L goes with lam 0")
     steps, stages = pairs(grid), []
     for i, (t, s) in enumerate(steps):
         psi, R_t, R_s = process.psi(t, s), process.factor(t), process.factor(s)

@@ -6,11 +6,13 @@ from typing import Any
 
 from configs.options import Picture
 from configs.schema import Config
+from functions.process import Process
 from runners.pictures import img2img, inpaint, interpolation, nearest, sequence
 from runners.pictures import sheet as grid
-from runners.pictures.studio import Mode, Studio
+from runners.pictures.studio import NOTHING, Gallery, Mode, Studio
+from runners.walk import Walk
 
-__all__ = ["PICTURES", "Mode", "Studio", "identity"]
+__all__ = ["NOTHING", "PICTURES", "Gallery", "Mode", "Studio", "identity", "walked"]
 
 PICTURES: dict[str, Mode] = {
     "sequence": sequence,
@@ -25,3 +27,11 @@ PICTURES: dict[str, Mode] = {
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
     """What decides the pictures of this command beside weights and sampler, for samples.json."""
     return {"picture": picture.mode, **PICTURES[picture.mode].identity(config, picture)}
+
+
+def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk | None:
+    """What a picture makes of the config's walk, None where it takes no step at all. Raises
+    ConfigError where it can make nothing of it.
+    """
+    own = getattr(PICTURES[picture.mode], "walked", None)
+    return own(config, process, walk, picture) if own else walk

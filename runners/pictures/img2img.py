@@ -20,6 +20,7 @@ from configs.schema import Config
 from functions.process import Process
 from runners.draw import sheet
 from runners.pictures.inputs import Input, read_images, record, to_data
+from runners.pictures.sequence import levels
 from runners.pictures.studio import Studio
 from runners.sample import Noise, in_blocks
 from runners.walk import Walk, end_of, walk_for
@@ -35,7 +36,7 @@ def identity(config: Config, picture: Picture) -> dict[str, Any]:
     where the steps that are left are too few for the sampler.
     """
     process = config.process()
-    _end(config, process, walk_for(config, process), picture.strength)
+    walked(config, process, walk_for(config, process), picture)
     inputs = read_images(picture.image, config.data, taken="img2img")
     return {"image": record(inputs), "strength": picture.strength}
 
@@ -46,47 +47,62 @@ def draw(studio: Studio) -> list[Path]:
     Image i gets the noise of index i, so that strength 1 draws the plain sample of that index.
     """
     inputs = read_images(studio.picture.image, studio.config.data, taken="img2img")
-    strength, full = studio.picture.strength, studio.walk
-    walk = _end(studio.config, studio.model.process, full, strength)
+    full, walk = studio.walk, studio.walked
+    note = _began(studio.model.process, full, walk)
     if walk is None:
         results = torch.stack([image.pixels for image in inputs])
-        if strength > 0:
-            log.warning(
-                "--strength %g of %d steps is less than half a step: the images are as they were",
-                strength,
-                _count(full),
-            )
     else:
-        studio = replace(studio, walk=walk, drawer=replace(studio.drawer, plan=walk.plan))
-        log.info("from t = %g on: %s", float(walk.times[0]), walk)
-        results = _results(studio, to_data(inputs, studio.config), whole=walk is full)
-    paths = [studio.save("img2img.png", _sheet(studio, inputs, results))]
+        begin = None if walk is full else walk.times[0]
+        studio = replace(studio, drawer=replace(studio.drawer, plan=walk.plan))
+        results = _results(studio, to_data(inputs, studio.config), begin)
+    strength = studio.picture.strength
+    rounded = strength > 0 if walk is None else walk is full and strength < 1
+    log.log(
+        logging.WARNING if rounded else logging.INFO,
+        "--strength %g of %d steps: %s",
+        strength,
+        _count(full),
+        note,
+    )
+    paths = [studio.save("img2img.png", _sheet(studio, inputs, results, note))]
     pairs = zip(inputs, results, strict=True)
     return paths + [studio.save(f"{image.name}.png", result) for image, result in pairs]
+
+
+def _began(process: Process, full: Walk, walk: Walk | None) -> str:
+    """Where the walk begins, in words."""
+    if walk is None:
+        return "no step: the images are as they were."
+    if walk is full:
+        return "all steps, from the prior: nothing of the images is left."
+    t = float(walk.times[0])
+    image, noise = levels(process, t)
+    steps = f"; {_count(walk)} of {_count(full)} steps" if walk.asked else ""
+    return f"from t = {t:.3g}, {image:.2f} image + {noise:.2f} noise{steps}."
 
 
 def _count(walk: Walk) -> int:
     return len(walk.times) - 1
 
 
-def _end(config: Config, process: Process, walk: Walk, strength: float) -> Walk | None:
-    """That share of the walk's steps, its last ones; the walk itself where that is all of them,
-    None where it is none.
+def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk | None:
+    """The share `strength` of the walk's steps, its last ones: the walk itself where that is all
+    of them, None where it is none. Raises ConfigError where they are too few for the sampler.
     """
-    steps = math.floor(strength * _count(walk) + 0.5)
-    return (
-        walk if steps == _count(walk) else end_of(config, process, walk, steps) if steps else None
-    )
+    steps = math.floor(picture.strength * _count(walk) + 0.5)
+    if steps == _count(walk):
+        return walk
+    return end_of(config, process, walk, steps) if steps else None
 
 
-def _results(studio: Studio, images: Tensor, whole: bool) -> Tensor:
-    """What becomes of images (n, C, H, W), uint8. whole: the walk begins at the prior."""
-    drawer, process, begin = studio.drawer, studio.model.process, studio.walk.times[0]
+def _results(studio: Studio, images: Tensor, begin: Tensor | None) -> Tensor:
+    """What becomes of images (n, C, H, W), uint8, from time `begin` on; None: from the prior."""
+    drawer, process = studio.drawer, studio.model.process
     images = images.to(drawer.device)
 
     def some(indices: Sequence[int]) -> Tensor:
         noise = Noise(drawer.seed, indices)
-        if whole:
+        if begin is None:
             return drawer.sample(drawer.start(noise, len(indices)), noise)
         own = images[[min(i, len(images) - 1) for i in indices]]
         times = begin.to(own.device).expand(len(own))
@@ -96,7 +112,7 @@ def _results(studio: Studio, images: Tensor, whole: bool) -> Tensor:
     return in_blocks(drawer, studio.config, len(images), some)
 
 
-def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor) -> Image.Image:
+def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor, note: str) -> Image.Image:
     rows, left, below = [], list[str](), list[list[str]]()
     shown = list(zip(inputs, results, strict=True))[:MOST]
     for begin in range(0, len(shown), ABREAST):
@@ -104,12 +120,14 @@ def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor) -> Image.Im
         rows += [[image.pixels for image, _ in band], [result for _, result in band]]
         left += ["original", "result"]
         below += [[image.name for image, _ in band], []]
-    more = f"The first {MOST} of {len(inputs)} images." if len(inputs) > MOST else ""
+    note = note[0].upper() + note[1:]
+    if len(inputs) > MOST:
+        note += f" The first {MOST} of {len(inputs)} images."
     return sheet(
         rows,
         left=left,
         below=below,
         title=studio.title(f"Images drawn anew with strength {studio.picture.strength:g}"),
-        note=more,
+        note=note,
         apart=(range(2, len(rows), 2), ()),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from configs.options import Picture
 from configs.schema import Config, ConfigError
-from functions.inpainting import Known, blurs, resampled
+from functions.inpainting import Known, blurs, resampled, usual
 from functions.plan import Plan
 from functions.process import Process
 from runners.draw import sheet
@@ -24,11 +23,8 @@ from runners.sample import Noise, in_blocks
 from runners.trainer import autocast
 from runners.walk import Walk, walk_for
 
-log = logging.getLogger("skip_step")
-
 MOST = 16  # images on the sheet
 HIDDEN = (240, 80, 160)  # the colour of a hole
-JUMP, TIMES = 2, 10  # of repaint, where they are not said: benchmarks/inpainting.py
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
@@ -36,30 +32,34 @@ def identity(config: Config, picture: Picture) -> dict[str, Any]:
     images and masks that do not fit, and for samplers that cannot fill a hole.
     """
     process = config.process()
-    _way(process, walk_for(config, process), picture)
-    inputs = read_images(picture.image, config.data, taken="inpaint")
+    _, fill = _filling(process, walk_for(config, process), picture)
+    inputs = read_images(picture.image, config.data)
     _, mask = read_mask(picture.mask, config)
-    return {"image": record(inputs), **mask, "fills": picture.fills, "fill": picture.fill}
+    return {"image": record(inputs), **mask, "fills": picture.fills, "fill": fill}
 
 
 def draw(studio: Studio) -> list[Path]:
     """Write inpaint.png, a row for every image: itself, its hole, its fills; and each fill as
     {image}_{fill}.png. Fill f of image i is drawn with the noise of index i * fills + f.
     """
-    walk = _way(studio.model.process, studio.walk, studio.picture)
-    studio = replace(studio, walk=walk, drawer=replace(studio.drawer, plan=walk.plan))
-    log.info("with the holes: %s", walk)
-    inputs = read_images(studio.picture.image, studio.config.data, taken="inpaint")
+    walk, fill = _filling(studio.model.process, studio.walk, studio.picture)
+    studio = replace(studio, drawer=replace(studio.drawer, plan=walk.plan))
+    inputs = read_images(studio.picture.image, studio.config.data)
     hole, _ = read_mask(studio.picture.mask, studio.config)
     fills = _fills(studio, inputs, hole)
-    paths = [studio.save("inpaint.png", _sheet(studio, inputs, hole, fills))]
+    paths = [studio.save("inpaint.png", _sheet(studio, inputs, hole, fills, fill))]
     for image, own in zip(inputs, fills, strict=True):
         paths += [studio.save(f"{image.name}_{f}.png", fill) for f, fill in enumerate(own)]
     return paths
 
 
-def _way(process: Process, walk: Walk, picture: Picture) -> Walk:
+def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk:
     """The walk with its jumps back. Raises ConfigError where a sampler or its steps allow none."""
+    return _filling(process, walk, picture)[0]
+
+
+def _filling(process: Process, walk: Walk, picture: Picture) -> tuple[Walk, str]:
+    """The walk with its jumps back, and how it fills in full: replace or repaint:JUMP:TIMES."""
     if not isinstance(walk.plan, Plan):
         raise ConfigError(
             f"--inpaint: {walk.sampler} chooses its own steps, so there is no time at which the "
@@ -67,12 +67,13 @@ def _way(process: Process, walk: Walk, picture: Picture) -> Walk:
         )
     how, *numbers = picture.fill.split(":")
     if how == "replace":
-        return walk
-    jump, times = [*map(int, numbers), *(JUMP, TIMES)[len(numbers) :]]
+        return walk, how
     try:
-        return replace(walk, plan=resampled(process, walk.plan, jump, times))
+        jump, times = [*map(int, numbers), *usual(process, walk.plan)[len(numbers) :]]
+        plan = resampled(process, walk.plan, jump, times)
     except ValueError as err:
         raise ConfigError(f"--fill {picture.fill} with {walk.sampler}: {err}") from err
+    return replace(walk, plan=plan), f"{how}:{jump}:{times}"
 
 
 def _fills(studio: Studio, inputs: Sequence[Input], hole: Tensor) -> list[Tensor]:
@@ -97,7 +98,7 @@ def _fills(studio: Studio, inputs: Sequence[Input], hole: Tensor) -> list[Tensor
 
 
 def _sheet(
-    studio: Studio, inputs: Sequence[Input], hole: Tensor, fills: Sequence[Tensor]
+    studio: Studio, inputs: Sequence[Input], hole: Tensor, fills: Sequence[Tensor], how: str
 ) -> Image.Image:
     shown = list(zip(inputs, fills, strict=True))[:MOST]
     count = studio.picture.fills
@@ -111,7 +112,7 @@ def _sheet(
         rows,
         top=["original", "given", *(f"fill {f}" for f in range(count))],
         left=[image.name for image, _ in shown],
-        title=studio.title(f"Holes filled by {studio.picture.fill}"),
+        title=studio.title(f"Holes filled by {how}"),
         note=note,
         apart=((), (2,)),
     )

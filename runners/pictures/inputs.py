@@ -38,7 +38,7 @@ class Input:
 
 
 def read_images(paths: Iterable[Path], data: Data, taken: str = "") -> list[Input]:
-    """The images of files and folders (those directly inside, 2.png before 10.png).
+    """The images of files and folders (those directly inside and not hidden, 2.png before 10.png).
 
     taken: a name that no input may have, the sheet's. Raises ConfigError for a missing path, a
     folder without images, and an image whose size or channels are not the model's; OSError for a
@@ -108,13 +108,19 @@ def read_mask(text: str, config: Config) -> tuple[Tensor, dict[str, Any]]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        inside = [p for p in path.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file()]
+        inside = [p for p in path.iterdir() if _is_image(p)]
         if not inside:
             raise ConfigError(f"--image {path}: no images in it, no file ends in one of {_ENDS}")
         return sorted(inside, key=lambda p: [_natural(w) for w in re.split(r"(\d+)", p.name)])
     if not path.is_file():
         raise ConfigError(f"--image {path}: no such file or folder")
     return [path]
+
+
+def _is_image(path: Path) -> bool:
+    """Hidden files are none: systems leave their own beside images."""
+    hidden = path.name.startswith(".")
+    return not hidden and path.suffix.lower() in EXTENSIONS and path.is_file()
 
 
 _ENDS = " ".join(EXTENSIONS)

@@ -29,7 +29,9 @@ from runners.walk import Walk, walk_for
 log = logging.getLogger("skip_step")
 
 ABREAST = 10  # images beside each other on the sheet of two corners
-ORDER = 2  # of the way into noise
+ENCODING = "DDIM inversion, second order"
+POOR = 0.1  # RMSE of a round trip that is told as a warning
+MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner lasts
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def identity(config: Config, picture: Picture) -> dict[str, Any]:
     inputs = read_images(picture.image, config.data)
     if len(inputs) != 2:
         raise ConfigError(f"--interpolation needs two images, not {len(inputs)}")
-    return {"image": record(inputs), "points": picture.points, "inversion_order": ORDER}
+    return {"image": record(inputs), "points": picture.points, "encoding": ENCODING}
 
 
 def draw(studio: Studio) -> list[Path]:
@@ -55,9 +57,10 @@ def draw(studio: Studio) -> list[Path]:
     inputs = [] if seeds else read_images(studio.picture.image, studio.config.data)
     images = _between_seeds(studio, where) if seeds else _between_images(studio, inputs, where)
     paths = [studio.save("interpolation.png", _sheet(studio, images, inputs))]
+    film = _film(images, points, [f"seed {s}" for s in seeds] or [image.name for image in inputs])
     for suffix in ("gif", "webp"):
         paths.append(studio.folder / f"interpolation.{suffix}")
-        animation(paths[-1], _film(images, points), back=len(where) == points)
+        animation(paths[-1], film, milliseconds=MILLISECONDS, hold=MILLISECONDS)
     if inputs:
         paths.append(_compare(studio, inputs, images))
     for k, image in enumerate(images):
@@ -103,7 +106,7 @@ def _plan_back(walk: Walk) -> Plan:
 def _between_images(studio: Studio, inputs: Sequence[Input], where: Sequence[Place]) -> Tensor:
     """uint8 (n, C, H, W): encoded, interpolated, decoded."""
     drawer, process, config = studio.drawer, studio.model.process, studio.config
-    into = replace(drawer, plan=inversion(process, studio.walk.times, ORDER))
+    into = replace(drawer, plan=inversion(process, studio.walk.times))
     log.info("encoding in %d network evaluations", into.plan.nfe)
     x = process.lift(to_data(inputs, config).to(drawer.device))
     ends = list(_encoded(into, x))
@@ -127,7 +130,11 @@ def _compare(studio: Studio, inputs: Sequence[Input], images: Tensor) -> Path:
     for image, end in zip(inputs, (images[0], images[-1]), strict=True):
         off = (end.double() - image.pixels.double()) / 255
         error = {"rmse": float(off.square().mean().sqrt()), "max": float(off.abs().max())}
-        log.info("%s there and back: RMSE %.4f, at most %.4f (of 1)", image.path, *error.values())
+        text = f"{image.path} there and back: RMSE {error['rmse']:.4f}, at most {error['max']:.4f}"
+        if error["rmse"] > POOR:
+            log.warning("%s (of 1): more --timesteps would bring it back better", text)
+        else:
+            log.info("%s (of 1)", text)
         told.append({"image": image.name, **error})
     path = studio.folder / "interpolation.json"
     write_text(path, json.dumps({"round_trip": told}, indent=1) + "\n")
@@ -144,10 +151,10 @@ def _sheet(studio: Studio, images: Tensor, inputs: Sequence[Input]) -> Image.Ima
         names[0], names[-1] = (f"seed {seed}" for seed in seeds)
         note = "All noise is interpolated; the ends are the samples of their seeds."
     else:
-        title = studio.title("Spherical interpolation between two images")
+        title = f"Spherical interpolation between two images\n{_maker(studio)}"
         cells = [inputs[0].pixels, *cells, inputs[1].pixels]
         names = [f"{inputs[0].name}\noriginal", *names, f"{inputs[1].name}\noriginal"]
-        note = "0.00 and 1.00 are the originals encoded by DDIM inversion and decoded again."
+        note = f"0.00 and 1.00 are the originals encoded ({ENCODING}) and decoded again."
     rows = [cells[i : i + ABREAST] for i in range(0, len(cells), ABREAST)]
     below = [names[i : i + ABREAST] for i in range(0, len(cells), ABREAST)]
     return sheet(rows, below=below, title=title, note=note)
@@ -168,14 +175,27 @@ def _square(studio: Studio, images: Tensor) -> Image.Image:
     )
 
 
-def _film(images: Tensor, points: int) -> list[Image.Image]:
-    """From end to end; of four corners once around the edge."""
-    way, names = list(range(points)), [f"{i / (points - 1):.2f}" for i in range(points)]
-    if len(images) > points:
-        last = points * (points - 1)
-        way = [*way, *range(2 * points - 1, last, points), *range(last + points - 1, last - 1, -1)]
-        way += range(last - points, 0, -points)
-        names = [f"{k // points}, {k % points}" for k in way]
-    return [
-        sheet([[images[k]]], below=[[name]], least=192) for k, name in zip(way, names, strict=True)
-    ]
+def _maker(studio: Studio) -> str:
+    """What made the way between two images; the seed only where it decides something."""
+    data = studio.config.data
+    drawn = data.uniform_dequantization or data.gaussian_dequantization
+    return f"{studio.caption}, seed {studio.config.seed}" if drawn else studio.caption
+
+
+def _film(images: Tensor, points: int, names: Sequence[str]) -> list[Image.Image]:
+    """From end to end and back; of four corners once around the edge. Corners last longer."""
+    last = points - 1
+    if len(names) == 2:
+        corners, steps = [0, last], [1, -1]
+    else:
+        names = [names[i] for i in (0, 1, 3, 2)]
+        corners = [0, last, points * points - 1, points * last]
+        steps = [1, points, -1, -points]
+    film, others = [], [*names[1:], names[0]]
+    for corner, step, name, other in zip(corners, steps, names, others, strict=True):
+        labels = [name, *(f"{name} to {other}, {i / last:.2f}" for i in range(1, last))]
+        for i, label in enumerate(labels):
+            # as a note: it leaves the image where it is, however long it is
+            page = sheet([[images[corner + i * step]]], note=label, least=192)
+            film += [page] * (1 if i else HELD)
+    return film

@@ -8,27 +8,52 @@ from typing import Any
 
 import torch
 
-from configs.options import Picture
-from configs.schema import Config
+from configs.options import Options, Picture
+from configs.schema import Config, ConfigError
 from datasets import get_dataset
 from runners import evaluate, rundir
-from runners.draw import sheet
+from runners.distributed import Ranks
+from runners.draw import abreast, sheet
 from runners.meter import Meter
-from runners.pictures.studio import Studio
+from runners.pictures.studio import Gallery, Studio
 from runners.sample import drawn
 
+MOST = 32  # samples on the sheet
 TYPICAL = 256  # training images that say how far apart training images are
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """Number of samples and neighbours, and in which features they are near."""
-    evaluation = config.evaluation
+    """Number of samples and neighbours. Raises ConfigError for more neighbours than a sheet holds
+    beside each other.
+    """
+    size, count = config.data.image_size, picture.neighbours
+    if count >= (most := abreast(size, f"nearest {count}")):
+        raise ConfigError(
+            f"--neighbours {count}: beside a sample, a sheet holds at most {most - 1} images of "
+            f"{size} pixels"
+        )
+    return {"n_samples": config.sampling.n_samples, "neighbours": count}
+
+
+def gallery(config: Config, options: Options, ranks: Ranks) -> Gallery:
+    """The training images and the extractor of their features. Raises ConfigError where there are
+    fewer images than neighbours.
+    """
+    dataset, _ = get_dataset(config, options.datasets)
+    assert options.picture is not None
+    count, most = options.picture.neighbours, min(len(dataset), evaluate.KEPT_FEATURES)
+    if count > most:
+        raise ConfigError(f"--neighbours {count}: only {most:,} training images are looked among")
+    return Gallery(dataset, evaluate.extractor_for(config, dataset, options.cache, ranks))
+
+
+def searched(gallery: Gallery) -> dict[str, Any]:
+    """What decides which training images are near, for samples.json."""
     return {
-        "n_samples": config.sampling.n_samples,
-        "neighbours": picture.neighbours,
-        "features": evaluation.features,
-        "inception_weights": evaluation.inception_weights,
-        "dataset": config.data.dataset,
+        "dataset": gallery.dataset.name,
+        "fingerprint": gallery.dataset.fingerprint(),
+        "extractor": gallery.extractor.name,
+        "extractor_sha256": gallery.extractor.hash,
     }
 
 
@@ -37,8 +62,9 @@ def draw(studio: Studio) -> list[Path]:
     as {index}.png.
     """
     config, picture = studio.config, studio.picture
-    dataset, _ = get_dataset(config, studio.options.datasets)
-    meter = Meter(config, dataset, studio.options.cache, studio.ranks)
+    assert studio.gallery is not None
+    dataset, extractor = studio.gallery.dataset, studio.gallery.extractor
+    meter = Meter(config, dataset, studio.options.cache, studio.ranks, extractor)
     count = config.sampling.n_samples
     parts = drawn(studio.drawer, config, range(count))
     images = torch.cat([images.cpu() for _, images in parts])
@@ -48,24 +74,19 @@ def draw(studio: Studio) -> list[Path]:
     usual = _usual(meter)
     rows = [
         [image, *dataset.images([index for index, _ in near])]
-        for image, near in zip(images, found, strict=True)
+        for image, near in zip(images[:MOST], found, strict=False)
     ]
     page = sheet(
         rows,
         top=["sample", *(f"nearest {k + 1}" for k in range(len(found[0])))],
-        left=[f"image {index}" for index in range(count)],
-        below=[["", *(_short(distance) for _, distance in near)] for near in found],
+        left=[f"image {index}" for index in range(len(rows))],
+        below=[["", *(_short(distance) for _, distance in near)] for near in found[:MOST]],
         title=studio.title("Samples and their nearest training images"),
-        note=f"Below each training image: its distance from the sample in {meter.extractor.name} "
-        f"features. Half of the training images have another one within {_short(usual)}; a sample "
-        "much nearer than that may be a copy.",
+        note=_note(studio, len(meter.reference.features), usual),
         apart=((), (1,)),
     )
     record = {
-        "extractor": meter.extractor.name,
-        "extractor_sha256": meter.extractor.hash,
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint(),
+        **searched(studio.gallery),
         "searched": len(meter.reference.features),
         "median_distance_within_training_images": usual,
         "neighbours": [
@@ -83,9 +104,28 @@ def draw(studio: Studio) -> list[Path]:
     return [studio.save("nearest.png", page), path, *singles]
 
 
+def _note(studio: Studio, looked: int, usual: float) -> str:
+    """looked: among so many training images; usual: distance of two of them."""
+    assert studio.gallery is not None
+    count, every = studio.config.sampling.n_samples, len(studio.gallery.dataset)
+    note = (
+        "Below each training image: its distance from the sample in "
+        f"{studio.gallery.extractor.name} features. Half of the training images have another one "
+        f"within {_short(usual)}; a sample much nearer than that may be a copy."
+    )
+    if looked < every:
+        note += f" Looked for among the first {looked:,} of {every:,} training images."
+    if count > MOST:
+        note += f" The first {MOST} of {count:,} samples."
+    return note
+
+
 def _usual(meter: Meter) -> float:
-    """The median distance of some training images from the nearest other one."""
-    some = meter.reference.features[:TYPICAL]
+    """The median distance of some training images, from all over the set, from the nearest other
+    one.
+    """
+    features = meter.reference.features
+    some = features[:: max(1, len(features) // TYPICAL)]
     near = meter.nearest(some, 2)  # the nearest is the image itself
     return float(torch.tensor([found[-1][1] for found in near]).median())
 

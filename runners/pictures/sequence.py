@@ -18,19 +18,22 @@ from configs.options import Picture
 from configs.schema import Config, ConfigError
 from functions.plan import Plan
 from functions.process import Process
-from runners.draw import animation, sheet
+from runners.draw import abreast, animation, sheet
 from runners.pictures.studio import Studio
 from runners.sample import Noise, finite
 from runners.trainer import autocast
+from runners.walk import walk_for
 
 log = logging.getLogger("skip_step")
 
 ABREAST = 8  # images beside each other in the film
+MOST = 16  # images on the sheet and in the film
 TITLE = "From noise to image"
+WIDEST_LABEL = "0.00 image"
 SECONDS = 3  # that the film lasts, where its frames are not too few or too many
 NOTE = (
-    "x: the state at time t, the sum of so much image (from -1 to 1) and so much noise (of "
-    "deviation 1)."
+    "x: the state at time t, the sum of so much image{range} and so much noise (of deviation 1). "
+    "Shown are the states whose times are nearest to evenly spaced ones."
 )
 NOTES = {  # by the view that they are about
     "velocity": "velocity: the other half of a state; grey is 0.",
@@ -57,15 +60,29 @@ class Frame:
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """Number of images and frames, and what is shown of them. Raises ConfigError for rk45."""
+    """Number of images and frames, what is shown of them, and the evaluations of the network that
+    this takes beside the walk's. Raises ConfigError for rk45 and for frames that are too many.
+    """
     name = config.sampler().name
     if specs.is_adaptive(name):
         raise ConfigError(
             f"--sequence: {name} gives every image steps of its own, so there are no times at "
             "which all could be shown; take another --sample_type"
         )
-    count = config.sampling.n_samples
-    return {"n_samples": count, "show": picture.show, "frames": picture.frames}
+    process, size = config.process(), config.data.image_size
+    plan = walk_for(config, process).plan
+    assert isinstance(plan, Plan)
+    times = _times(plan)
+    shown, most = frames_of(times, picture.frames), abreast(size, WIDEST_LABEL)
+    if len(shown) > most:
+        raise ConfigError(
+            f"--frames {picture.frames}: a sheet holds at most {most} images of {size} pixels "
+            "beside each other"
+        )
+    told = {"n_samples": config.sampling.n_samples, "show": picture.show, "frames": picture.frames}
+    if picture.show != "x":
+        told["nfe_beside"] = sum(_evaluated(process, times[step]) for step in shown)
+    return told
 
 
 def draw(studio: Studio) -> list[Path]:
@@ -89,14 +106,14 @@ def draw(studio: Studio) -> list[Path]:
 
 @torch.no_grad()
 def _frames(studio: Studio) -> list[Frame]:
-    """What is shown, evenly in steps from the first state to the sample."""
+    """What is shown, evenly in time from the first state to the sample."""
     plan, process = studio.drawer.plan, studio.model.process
     assert isinstance(plan, Plan)
-    times = [plan.stages[0].t, *(stage.s for stage in plan.stages if stage.commit)]
+    times = _times(plan)
     asked, last = studio.picture.frames, len(times) - 1
     if asked > len(times):
         log.warning("%d frames asked, the walk has %d states", asked, len(times))
-    shown = [int(step) for step in torch.linspace(0, last, min(asked, len(times))).round()]
+    shown = frames_of(times, asked)
     views: dict[int, list[dict[str, Tensor]]] = {step: [] for step in shown}
     for indices, states in _walks(studio):
         for step, x in enumerate(states):
@@ -108,6 +125,24 @@ def _frames(studio: Studio) -> list[Frame]:
         Frame(step, times[step], levels(process, times[step]), _joined(views[step]))
         for step in shown
     ]
+
+
+def _times(plan: Plan) -> list[float]:
+    """Of every state, from the first to the sample."""
+    return [plan.stages[0].t, *(stage.s for stage in plan.stages if stage.commit)]
+
+
+def frames_of(times: Sequence[float], count: int) -> list[int]:
+    """Positions of `count` of these times (all of them where they are fewer), in order: the first,
+    the last, and between them those nearest to evenly spaced times. None comes twice: where times
+    lie further apart than frames, the next one is taken.
+    """
+    count, shown, last = min(count, len(times)), [0], len(times) - 1
+    for k in range(1, count - 1):
+        wanted = times[0] + (times[last] - times[0]) * k / (count - 1)
+        left = range(shown[-1] + 1, last - (count - 2 - k))
+        shown.append(min(left, key=lambda step: abs(times[step] - wanted)))
+    return [*shown, last]
 
 
 def _walks(studio: Studio) -> Iterator[tuple[range, Iterator[Tensor]]]:
@@ -150,10 +185,15 @@ def _clean(studio: Studio, x: Tensor, t: float) -> Tensor:
     """The clean state expected behind x, at the cost of an evaluation; at a time that the network
     does not know, x is clean.
     """
-    if t < studio.model.process.t_train[0]:
+    if not _evaluated(studio.model.process, t):
         return x
     with autocast(studio.config.sampling.precision, studio.ranks.device):
         return studio.drawer.denoiser.x0(x, t).nan_to_num()
+
+
+def _evaluated(process: Process, t: float) -> bool:
+    """Whether the network is asked for x0 at t: not where it knows nothing, of clean data."""
+    return t >= process.t_train[0]
 
 
 def levels(process: Process, t: float) -> tuple[float, float]:
@@ -168,7 +208,7 @@ def levels(process: Process, t: float) -> tuple[float, float]:
 
 def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
     """A row for every view of every image, a column for every frame."""
-    names, count = list(frames[0].views), studio.config.sampling.n_samples
+    names, count = list(frames[0].views), min(MOST, studio.config.sampling.n_samples)
     rows = [[frame.views[name][i] for frame in frames] for i in range(count) for name in names]
     left = [
         f"image {i}\n{name}" if name == names[0] else name for i in range(count) for name in names
@@ -178,14 +218,27 @@ def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
         top=[str(frame) for frame in frames],
         left=left,
         title=studio.title(TITLE),
-        note=" ".join([NOTE, *(NOTES[last] for name in names if (last := _kind(name)) in NOTES)]),
+        note=_note(studio, names),
         apart=(range(0, len(rows), len(names)), ()) if len(names) > 1 else ((), ()),
     )
 
 
+def _note(studio: Studio, names: Sequence[str]) -> str:
+    data = studio.config.data
+    span = " (from -1 to 1)" if data.rescaled else " (from 0 to 1)"
+    said = [NOTE.format(range=" (its logits)" if data.logit_transform else span)]
+    said += [NOTES[kind] for name in names if (kind := _kind(name)) in NOTES]
+    return " ".join([*said, _few(studio)]).strip()
+
+
+def _few(studio: Studio) -> str:
+    count = studio.config.sampling.n_samples
+    return f"The first {MOST} of {count:,} images." if count > MOST else ""
+
+
 def _film_frame(studio: Studio, frame: Frame, last: int) -> Image.Image:
     """All images at one time, their views below each other."""
-    names, count = list(frame.views), studio.config.sampling.n_samples
+    names, count = list(frame.views), min(MOST, studio.config.sampling.n_samples)
     bands = [range(begin, min(begin + ABREAST, count)) for begin in range(0, count, ABREAST)]
     rows = [[frame.views[name][i] for i in band] for band in bands for name in names]
     where = f"step {frame.step} of {last}: " + str(frame).replace("\n", ", ")
@@ -193,6 +246,7 @@ def _film_frame(studio: Studio, frame: Frame, last: int) -> Image.Image:
         rows,
         left=names * len(bands) if len(names) > 1 else (),
         title=f"{studio.title(TITLE)}\n{where}",
+        note=_few(studio),
         apart=(range(0, len(rows), len(names)) if len(names) > 1 else (), ()),
     )
 

@@ -8,14 +8,20 @@ from typing import Any
 import torch
 
 from configs.options import Picture
-from configs.schema import Config
-from runners.draw import sheet
+from configs.schema import Config, ConfigError
+from runners.draw import abreast, sheet
 from runners.pictures.studio import Studio
 from runners.sample import drawn
 
 
-def identity(_config: Config, picture: Picture) -> dict[str, Any]:
-    """The size of the grid."""
+def identity(config: Config, picture: Picture) -> dict[str, Any]:
+    """The size of the grid. Raises ConfigError for one that is too large for a sheet."""
+    size, most = config.data.image_size, abreast(config.data.image_size)
+    if max(picture.rows, picture.columns) > most:
+        raise ConfigError(
+            f"--grid {picture.rows}x{picture.columns}: a sheet holds at most {most}x{most} images "
+            f"of {size} pixels"
+        )
     return {"rows": picture.rows, "columns": picture.columns}
 
 

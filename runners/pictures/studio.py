@@ -12,27 +12,42 @@ from torch import Tensor
 from configs import specs
 from configs.options import Options, Picture
 from configs.schema import Config
+from datasets import ImageDataset
 from datasets.transforms import to_uint8
+from models.features import Extractor
 from runners import imagedir
 from runners.distributed import Ranks
 from runners.model import Model
 from runners.sample import Drawer
 from runners.walk import Walk
 
+NOTHING = "no step is walked: the images stay as they are"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Training images to look among, and the features in which they are near."""
+
+    dataset: ImageDataset
+    extractor: Extractor
+
 
 @dataclass(frozen=True)
 class Studio:
     """An open model with everything that a picture is made of. config: the command's, as `adopt`
-    changed it; folder: where the files go, claimed by this command already.
+    changed it; walk: the config's; walked: what the mode makes of it (`pictures.walked`); folder:
+    where the files go, claimed by this command already; gallery: of --nearest.
     """
 
     model: Model
     config: Config
     walk: Walk
+    walked: Walk | None
     drawer: Drawer
     options: Options
     folder: Path
     ranks: Ranks
+    gallery: Gallery | None = None
 
     @property
     def picture(self) -> Picture:
@@ -46,7 +61,7 @@ class Studio:
         scale = specs.eps_scale(self.config.sampling.eps_scale)
         source = Path(self.options.use_pretrained or "").name
         name = source or self.options.doc or f"published {self.config.data.dataset}"
-        parts = [name, str(self.walk), *([f"noise times {scale}"] if scale else [])]
+        parts = [name, str(self.walked or NOTHING), *([f"noise times {scale}"] if scale else [])]
         return ", ".join(parts)
 
     def title(self, shown: str) -> str:
@@ -67,7 +82,9 @@ class Studio:
 
 
 class Mode(Protocol):
-    """A module that makes the pictures of one mode."""
+    """A module that makes the pictures of one mode. It may have a `walked` like that of the
+    package, where a picture is not made by the config's walk.
+    """
 
     def identity(self, config: Config, picture: Picture, /) -> dict[str, Any]:
         """What decides the pictures beside weights and sampler, as JSON can hold it. Raises
