@@ -306,12 +306,13 @@ def test_a_signal_leaves_no_claim_behind(exp: Path, name: str) -> None:
     assert not folder.exists()
 
 
-def test_a_claim_of_which_nothing_came_is_not_honoured(exp: Path) -> None:
-    folder = exp / "image_samples/killed"
+def test_a_claim_counts_before_the_first_file(exp: Path, capsys) -> None:
+    """Another command may be at work in the folder."""
+    folder = exp / "image_samples/claimed"
     folder.mkdir()
     (folder / "samples.json").write_text('{"picture": "sequence"}')
-    assert main(words(exp, "--grid", "1x2", "-i", "killed")) == 0
-    assert json.loads((folder / "samples.json").read_text())["picture"] == "grid"
+    assert main(words(exp, "--grid", "1x2", "-i", "claimed")) == 2
+    assert "holds samples made otherwise" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", [["--sequence"], ["--grid", "2x2"], ["--nearest"]])
