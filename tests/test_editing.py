@@ -210,6 +210,12 @@ def test_images_are_encoded_for_deterministic_plans_only(exp: Path, kind: str, c
     assert "--interpolation of images" in capsys.readouterr().err
 
 
+def test_a_square_that_no_sheet_holds_is_refused_before_it_is_drawn(exp: Path, capsys) -> None:
+    words = ["--interpolation", "--seeds", "1,2,3,4", "--points", "900"]
+    assert not sample(exp, "refused", *words, code=2).exists()
+    assert "a square has at most" in capsys.readouterr().err
+
+
 def test_images_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:
     data = CONFIG.data
     big = put(tmp_path / "big.png", np.zeros((9, SIDE), np.uint8))

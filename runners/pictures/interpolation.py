@@ -19,7 +19,7 @@ from configs.schema import Config, ConfigError
 from functions.interpolation import Between, Place, between, places
 from functions.inversion import inversion
 from functions.plan import Plan
-from runners.draw import animation, sheet
+from runners.draw import abreast, animation, sheet
 from runners.pictures.inputs import Input, read_images, record, to_data
 from runners.pictures.studio import Studio
 from runners.rundir import write_text
@@ -36,8 +36,11 @@ MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner last
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
     """The seeds or the images, and the number of points. Raises ConfigError or OSError for images
-    that do not fit, and for samplers that no image could be encoded for.
+    that do not fit, samplers that no image could be encoded for, and a square that no sheet holds.
     """
+    most = abreast(config.data.image_size, "seed 12")
+    if len(picture.seeds) == 4 and picture.points > most:
+        raise ConfigError(f"--points {picture.points}: a square has at most {most} points a side")
     if picture.seeds:
         return {"seeds": list(picture.seeds), "points": picture.points}
     process = config.process()
