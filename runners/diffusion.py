@@ -102,8 +102,9 @@ class Diffusion:
             raise ConfigError(f"--{picture.mode} takes one process: start it without torchrun")
         with leaving_on_request("the same command draws the picture from the beginning"):
             model, walk, made_by = self._open()
-            config, drawer = model.config, model.drawer(model.config, walk, ranks.device)
+            config = model.config
             walked = pictures.walked(config, model.process, walk, picture)
+            drawer = model.drawer(config, walked or walk, ranks.device)
             made_by["nfe"] = walked.plan.nfe if walked else 0
             made_by |= pictures.identity(config, picture)
             gallery = None

@@ -109,26 +109,21 @@ def animation(
     frames: Sequence[Image.Image],
     milliseconds: int = 120,
     hold: int = 1500,
-    back: bool = False,
 ) -> None:
     """Write frames as a film that repeats for ever, a GIF (of 256 colours, the same in all frames)
     or a lossless WebP by the path's suffix; the file is whole or absent.
 
-    milliseconds: of each frame; hold: of the last. back: the frames are shown again in reverse
-    order, and the first is held as well. Smaller frames get a white margin.
+    milliseconds: of each frame; hold: of the last. Smaller frames get a white margin.
     """
     width, height = (max(size) for size in zip(*(frame.size for frame in frames), strict=True))
-    reel = [*frames, *(reversed(frames[1:-1]) if back else ())]
     shown = []
-    for frame in reel:
+    for frame in frames:
         page = Image.new(frame.mode, (width, height), "white")
         page.paste(frame)
         shown.append(page)
     if path.suffix == ".gif" and any(page.mode == "RGB" for page in shown):
         shown = _in_one_palette(shown)
-    times = [milliseconds] * len(reel)
-    times[len(frames) - 1] = hold
-    times[0] = hold if back else times[0]
+    times = [milliseconds] * (len(frames) - 1) + [hold]
     options = {"lossless": True, "method": 4} if path.suffix == ".webp" else {"disposal": 1}
     rest = shown[1:]
     imagedir.save(

@@ -123,13 +123,24 @@ class Drawer:
         self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
     ) -> Tensor:
         """The data (n, C, H, W) at the end of the walk from x; see `states`."""
-        return self.denoiser.process.drop(deque(self.states(x, randn, project), maxlen=1).pop())
+        return self.denoiser.process.drop(last_of(self.states(x, randn, project)))
+
+    def x0(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """The clean states expected behind x at t, in the precision of the walk."""
+        with autocast(self.precision, self.device):
+            return self.denoiser.x0(x, t).to(x.dtype)
 
     def _predict(self, x: Tensor, t: Tensor | float) -> Tensor:
         self.rows += len(x)
-        ask = self.denoiser.eps if self.plan.basis == "eps" else self.denoiser.x0
+        if self.plan.basis == "x0":
+            return self.x0(x, t)
         with autocast(self.precision, self.device):
-            return ask(x, t).to(x.dtype)
+            return self.denoiser.eps(x, t).to(x.dtype)
+
+
+def last_of(states: Iterator[Tensor]) -> Tensor:
+    """The last of some states; none before it is kept."""
+    return deque(states, maxlen=1).pop()
 
 
 def _blocks(indices: Sequence[int], size: int) -> list[int]:
@@ -160,20 +171,29 @@ def drawn(
         yield part, to_uint8(finite(drawer(part), part), config.data)
 
 
+def whole_blocks(
+    drawer: Drawer, config: Config, count: int
+) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """Indices 0..count-1 part by part, and those that are to be drawn together with them: on a CPU
+    whole blocks, beyond `count` if need be, as plain samples are drawn, so that an image is the
+    same to the last bit.
+    """
+    on_cpu = drawer.device.type == "cpu"
+    size = drawer.block if on_cpu else config.sampling.batch_size
+    for part in blocks(range(count), size):
+        yield part, range(part[0], part[0] + size) if on_cpu else part
+
+
 def in_blocks(
     drawer: Drawer, config: Config, count: int, draw: Callable[[Sequence[int]], Tensor]
 ) -> Tensor:
-    """The images of indices 0..count-1, uint8 (count, C, H, W); draw(indices) gives data.
-
-    On a CPU it is asked for whole blocks, beyond `count` if need be, so that an image does not
-    depend on how many there are and is the plain sample of its index where the draws are. Raises
-    RuntimeError for images that are not finite.
+    """The images of indices 0..count-1, uint8 (count, C, H, W); draw(indices) gives data, of
+    `whole_blocks`. Raises RuntimeError for images that are not finite.
     """
-    on_cpu, parts = drawer.device.type == "cpu", []
-    size = drawer.block if on_cpu else config.sampling.batch_size
-    for part in blocks(range(count), size):
+    parts = []
+    for part, together in whole_blocks(drawer, config, count):
         with torch.no_grad():
-            images = draw(range(part[0], part[0] + size) if on_cpu else part)[: len(part)]
+            images = draw(together)[: len(part)]
         parts.append(to_uint8(finite(images, part), config.data).cpu())
     return torch.cat(parts)
 

@@ -83,12 +83,12 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
     try:
         times = grid.build(process, steps, **grid.options)
         if _silent(process, times[0]):
-            advice = "take another --skip_type, such as quad"
-            if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
-                advice = "ask for fewer --timesteps"
-            discrete = config.diffusion.process == "vp"
-            noisy = f"schedule {config.diffusion.beta_schedule}" if discrete else "the process"
-            advice = advice if discrete else "it is too noisy for any sampler"
+            noisy, advice = "the process", "it is too noisy for any sampler"
+            if config.diffusion.process == "vp":
+                noisy = f"schedule {config.diffusion.beta_schedule}"
+                advice = "take another --skip_type, such as quad"
+                if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
+                    advice = "ask for fewer --timesteps"
             raise ValueError(
                 f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "
                 f"all: {advice}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from runners.pictures.inputs import Input, read_images, record, to_data
 from runners.pictures.sequence import levels
 from runners.pictures.studio import Studio
 from runners.sample import Noise, in_blocks
-from runners.walk import Walk, end_of, walk_for
+from runners.walk import Walk, end_of
 
 log = logging.getLogger("skip_step")
 
@@ -32,11 +31,7 @@ MOST = 32  # images on the sheet
 
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """The images and the strength. Raises ConfigError or OSError for images that do not fit, and
-    where the steps that are left are too few for the sampler.
-    """
-    process = config.process()
-    walked(config, process, walk_for(config, process), picture)
+    """The images and the strength. Raises ConfigError or OSError for images that do not fit."""
     inputs = read_images(picture.image, config.data, taken="img2img")
     return {"image": record(inputs), "strength": picture.strength}
 
@@ -53,7 +48,6 @@ def draw(studio: Studio) -> list[Path]:
         results = torch.stack([image.pixels for image in inputs])
     else:
         begin = None if walk is full else walk.times[0]
-        studio = replace(studio, drawer=replace(studio.drawer, plan=walk.plan))
         results = _results(studio, to_data(inputs, studio.config), begin)
     strength = studio.picture.strength
     rounded = strength > 0 if walk is None else walk is full and strength < 1

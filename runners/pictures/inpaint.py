@@ -20,7 +20,6 @@ from runners.draw import sheet
 from runners.pictures.inputs import Input, read_images, read_mask, record, to_data
 from runners.pictures.studio import Studio
 from runners.sample import Noise, in_blocks
-from runners.trainer import autocast
 from runners.walk import Walk, walk_for
 
 MOST = 16  # images on the sheet
@@ -32,7 +31,7 @@ def identity(config: Config, picture: Picture) -> dict[str, Any]:
     images and masks that do not fit, and for samplers that cannot fill a hole.
     """
     process = config.process()
-    _, fill = _filling(process, walk_for(config, process), picture)
+    fill = _in_full(process, walk_for(config, process), picture)
     inputs = read_images(picture.image, config.data)
     _, mask = read_mask(picture.mask, config)
     return {"image": record(inputs), **mask, "fills": picture.fills, "fill": fill}
@@ -42,8 +41,7 @@ def draw(studio: Studio) -> list[Path]:
     """Write inpaint.png, a row for every image: itself, its hole, its fills; and each fill as
     {image}_{fill}.png. Fill f of image i is drawn with the noise of index i * fills + f.
     """
-    walk, fill = _filling(studio.model.process, studio.walk, studio.picture)
-    studio = replace(studio, drawer=replace(studio.drawer, plan=walk.plan))
+    fill = _in_full(studio.model.process, studio.walk, studio.picture)
     inputs = read_images(studio.picture.image, studio.config.data)
     hole, _ = read_mask(studio.picture.mask, studio.config)
     fills = _fills(studio, inputs, hole)
@@ -55,11 +53,21 @@ def draw(studio: Studio) -> list[Path]:
 
 def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk:
     """The walk with its jumps back. Raises ConfigError where a sampler or its steps allow none."""
-    return _filling(process, walk, picture)[0]
+    how, *numbers = _in_full(process, walk, picture).split(":")
+    if how == "replace":
+        return walk
+    assert isinstance(walk.plan, Plan)
+    jump, times = map(int, numbers)
+    try:
+        return replace(walk, plan=resampled(process, walk.plan, jump, times))
+    except ValueError as err:
+        raise _refused(walk, picture, err) from err
 
 
-def _filling(process: Process, walk: Walk, picture: Picture) -> tuple[Walk, str]:
-    """The walk with its jumps back, and how it fills in full: replace or repaint:JUMP:TIMES."""
+def _in_full(process: Process, walk: Walk, picture: Picture) -> str:
+    """How holes are filled, every number said: replace or repaint:JUMP:TIMES. Raises ConfigError
+    for a sampler that cannot.
+    """
     if not isinstance(walk.plan, Plan):
         raise ConfigError(
             f"--inpaint: {walk.sampler} chooses its own steps, so there is no time at which the "
@@ -67,13 +75,16 @@ def _filling(process: Process, walk: Walk, picture: Picture) -> tuple[Walk, str]
         )
     how, *numbers = picture.fill.split(":")
     if how == "replace":
-        return walk, how
+        return how
     try:
-        jump, times = [*map(int, numbers), *usual(process, walk.plan)[len(numbers) :]]
-        plan = resampled(process, walk.plan, jump, times)
+        rest = usual(process, walk.plan)[len(numbers) :]
     except ValueError as err:
-        raise ConfigError(f"--fill {picture.fill} with {walk.sampler}: {err}") from err
-    return replace(walk, plan=plan), f"{how}:{jump}:{times}"
+        raise _refused(walk, picture, err) from err
+    return ":".join([how, *numbers, *map(str, rest)])
+
+
+def _refused(walk: Walk, picture: Picture, err: ValueError) -> ConfigError:
+    return ConfigError(f"--fill {picture.fill} with {walk.sampler}: {err}")
 
 
 def _fills(studio: Studio, inputs: Sequence[Input], hole: Tensor) -> list[Tensor]:
@@ -82,14 +93,10 @@ def _fills(studio: Studio, inputs: Sequence[Input], hole: Tensor) -> list[Tensor
     images = to_data(inputs, studio.config).to(drawer.device)
     where = hole.to(drawer.device)[None, None]
 
-    def clean(x: Tensor, t: float) -> Tensor:
-        with autocast(drawer.precision, drawer.device):
-            return drawer.denoiser.x0(x, t).to(x.dtype)
-
     def some(indices: Sequence[int]) -> Tensor:
         noise = Noise(drawer.seed, indices)
         own = images[[min(i // fills, len(images) - 1) for i in indices]]
-        project = Known(process, own, where, noise, clean)
+        project = Known(process, own, where, noise, drawer.x0)
         return drawer.sample(drawer.start(noise, len(indices)), noise, project)
 
     drawn = in_blocks(drawer, studio.config, len(inputs) * fills, some)

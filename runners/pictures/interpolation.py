@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +18,13 @@ from configs.schema import Config, ConfigError
 from functions.interpolation import Between, Place, between, places
 from functions.inversion import inversion
 from functions.plan import Plan
+from functions.process import Process
 from runners.draw import abreast, animation, sheet
 from runners.pictures.inputs import Input, read_images, record, to_data
 from runners.pictures.studio import Studio
 from runners.rundir import write_text
-from runners.sample import Drawer, Noise, finite, in_blocks
-from runners.walk import Walk, walk_for
+from runners.sample import Noise, finite, in_blocks, last_of
+from runners.walk import Walk
 
 log = logging.getLogger("skip_step")
 
@@ -36,15 +36,13 @@ MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner last
 
 def identity(config: Config, picture: Picture) -> dict[str, Any]:
     """The seeds or the images, and the number of points. Raises ConfigError or OSError for images
-    that do not fit, samplers that no image could be encoded for, and a square that no sheet holds.
+    that do not fit, and a square that no sheet holds.
     """
     most = abreast(config.data.image_size, "seed 12")
     if len(picture.seeds) == 4 and picture.points > most:
         raise ConfigError(f"--points {picture.points}: a square has at most {most} points a side")
     if picture.seeds:
         return {"seeds": list(picture.seeds), "points": picture.points}
-    process = config.process()
-    _plan_back(walk_for(config, process))
     inputs = read_images(picture.image, config.data)
     if len(inputs) != 2:
         raise ConfigError(f"--interpolation needs two images, not {len(inputs)}")
@@ -90,8 +88,12 @@ def _between_seeds(studio: Studio, where: Sequence[Place]) -> Tensor:
     return images
 
 
-def _plan_back(walk: Walk) -> Plan:
-    """The walk's plan. Raises ConfigError where it does not lead one state to one image."""
+def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk:
+    """The walk. Raises ConfigError where images are to be encoded and it does not lead one state to
+    one image.
+    """
+    if picture.seeds:
+        return walk
     plan = walk.plan
     if not isinstance(plan, Plan):
         raise ConfigError(
@@ -103,7 +105,7 @@ def _plan_back(walk: Walk) -> Plan:
             f"--interpolation of images needs a sampler that draws no noise, and {walk.sampler} "
             "does; take another --sample_type, such as ddim"
         )
-    return plan
+    return walk
 
 
 def _between_images(studio: Studio, inputs: Sequence[Input], where: Sequence[Place]) -> Tensor:
@@ -112,19 +114,14 @@ def _between_images(studio: Studio, inputs: Sequence[Input], where: Sequence[Pla
     into = replace(drawer, plan=inversion(process, studio.walk.times))
     log.info("encoding in %d network evaluations", into.plan.nfe)
     x = process.lift(to_data(inputs, config).to(drawer.device))
-    ends = list(_encoded(into, x))
+    with torch.no_grad():
+        ends = list(last_of(into.states(x, torch.randn_like)))
 
     def some(indices: Sequence[int]) -> Tensor:
         at = [where[min(i, len(where) - 1)] for i in indices]
         return drawer.sample(torch.stack([between(ends, place) for place in at]), torch.randn_like)
 
     return in_blocks(drawer, config, len(where), some)
-
-
-def _encoded(into: Drawer, x: Tensor) -> Tensor:
-    """The states at the other end of the walk from lifted data x (n, ...)."""
-    with torch.no_grad():
-        return deque(into.states(x, torch.randn_like), maxlen=1).pop()
 
 
 def _compare(studio: Studio, inputs: Sequence[Input], images: Tensor) -> Path:

@@ -20,8 +20,7 @@ from functions.plan import Plan
 from functions.process import Process
 from runners.draw import abreast, animation, sheet
 from runners.pictures.studio import Studio
-from runners.sample import Noise, finite
-from runners.trainer import autocast
+from runners.sample import Noise, finite, whole_blocks
 from runners.walk import walk_for
 
 log = logging.getLogger("skip_step")
@@ -145,20 +144,14 @@ def frames_of(times: Sequence[float], count: int) -> list[int]:
     return [*shown, last]
 
 
-def _walks(studio: Studio) -> Iterator[tuple[range, Iterator[Tensor]]]:
-    """Indices of images, and their states from the first to the sample; together all that are
+def _walks(studio: Studio) -> Iterator[tuple[Sequence[int], Iterator[Tensor]]]:
+    """Indices of images, and their states from the first to the plain sample; together all that are
     asked for.
-
-    On a CPU the walks are those of the plain samples, whole blocks of indices, so that the last
-    state is the plain sample to the last bit.
     """
     drawer, count = studio.drawer, studio.config.sampling.n_samples
-    on_cpu = studio.ranks.device.type == "cpu"
-    size = drawer.block if on_cpu else studio.config.sampling.batch_size
-    for begin in range(0, count, size):
-        indices = range(begin, min(begin + size, count))
-        noise = Noise(drawer.seed, range(begin, begin + size) if on_cpu else indices)
-        x = drawer.start(noise, len(noise.generators))
+    for indices, together in whole_blocks(drawer, studio.config, count):
+        noise = Noise(drawer.seed, together)
+        x = drawer.start(noise, len(together))
         states = chain([x], drawer.states(x, noise))
         yield indices, (state[: len(indices)] for state in states)
 
@@ -187,8 +180,7 @@ def _clean(studio: Studio, x: Tensor, t: float) -> Tensor:
     """
     if not _evaluated(studio.model.process, t):
         return x
-    with autocast(studio.config.sampling.precision, studio.ranks.device):
-        return studio.drawer.denoiser.x0(x, t).nan_to_num()
+    return studio.drawer.x0(x, t).nan_to_num()
 
 
 def _evaluated(process: Process, t: float) -> bool:

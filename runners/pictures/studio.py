@@ -35,8 +35,9 @@ class Gallery:
 @dataclass(frozen=True)
 class Studio:
     """An open model with everything that a picture is made of. config: the command's, as `adopt`
-    changed it; walk: the config's; walked: what the mode makes of it (`pictures.walked`); folder:
-    where the files go, claimed by this command already; gallery: of --nearest.
+    changed it; walk: the config's; walked: what the mode makes of it (`pictures.walked`), along
+    which the drawer draws; folder: where the files go, claimed by this command already; gallery: of
+    --nearest.
     """
 
     model: Model
