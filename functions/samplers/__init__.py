@@ -47,7 +47,7 @@ ABOUT = {
     "deis": About("DEIS tAB, rhoAB, lambda", "2204.13902", "order + 1", "S"),
     "gddim": About("gDDIM: any process, lam, corrector", "2206.05564", "order + 1", "S"),
     "rho_rk": About("DEIS rhoRK", "2204.13902", "1 to 4", "nodes (S - 1) + 1; vpsde: nodes S"),
-    "heun": About("EDM's Heun with churn", "2206.00364", "2", "2S - 1; but vp: 2S"),
+    "heun": About("EDM's Heun with churn", "2206.00364", "2", "2S; vp: 2S - 1"),
     "euler": About("Euler, Euler-Maruyama (lam 1)", "2011.13456", "1", "S"),
     "dpm_solver_pp": About("DPM-Solver++ 1M, 2M, 3M, SDE", "2211.01095", "1, 2; 3M: 2", "S"),
     "unipc": About("UniPC", "2302.04867", "order + 1 (with corrector)", "S"),
