@@ -11,8 +11,8 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 
-from configs import cli
-from configs.problems import ConfigError
+from configs.command import parse
+from configs.schema.problems import ConfigError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
     debug = False
     try:
-        command = cli.parse(sys.argv[1:] if argv is None else argv)
+        command = parse.parse(sys.argv[1:] if argv is None else argv)
         debug = command.options.verbose == "debug"
         _run(command)
-    except (cli.UsageError, ConfigError) as err:
+    except (parse.UsageError, ConfigError) as err:
         if _rank() == 0:
             _say(err, debug)
         return USAGE
@@ -41,27 +41,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(command: cli.Command) -> None:
+def _run(command: parse.Command) -> None:
     _start_log(command.options.verbose)
-    from configs import locate
+    from configs.command import locate
 
     if command.verb == "list_samplers":
-        from runners import listing
+        from runners.look import list_parts
 
-        return _print(listing.list_samplers())
+        return _print(list_parts.list_samplers())
     if command.verb == "report":
-        from runners import overview
+        from runners.report import rewrite
 
-        return overview.rewrite(command) if _rank() == 0 else None
+        return rewrite.rewrite(command) if _rank() == 0 else None
     config = locate.config_of(command)
     if command.verb == "print_plan":
-        from runners import listing
+        from runners.look import list_parts
 
-        return _print(listing.print_plan(config, command.options.picture))
+        return _print(list_parts.print_plan(config, command.options.picture))
     if command.verb in ("describe", "check_data"):
-        from runners import describe
+        from runners.look import dry_run
 
-        return getattr(describe, command.verb)(config, command.options)
+        return getattr(dry_run, command.verb)(config, command.options)
     from runners.diffusion import Diffusion
 
     with Diffusion(config, command.options) as diffusion:

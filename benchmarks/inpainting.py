@@ -19,8 +19,8 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run, not installed
 
+from functions.editing.inpainting import Known, resampled  # noqa: E402
 from functions.grids import power, uniform  # noqa: E402
-from functions.inpainting import Known, resampled  # noqa: E402
 from functions.plan import Plan, solve  # noqa: E402
 from functions.process import CLD, VP, Process  # noqa: E402
 from functions.samplers import ddim, ddpm  # noqa: E402

@@ -27,15 +27,15 @@ from scipy.stats import t as student
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the project is run, not installed
 
-from configs.options import Options  # noqa: E402
+from configs.command.options import Options  # noqa: E402
 from configs.schema import dump, load  # noqa: E402
 from datasets import get_dataset  # noqa: E402
 from datasets.transforms import to_model  # noqa: E402
 from functions.loss import skip_scale  # noqa: E402
 from main import main  # noqa: E402
 from models import checkpoint  # noqa: E402
-from runners.model import open_model, weights_for  # noqa: E402
-from runners.report import cells  # noqa: E402
+from runners.model.load import open_model, weights_for  # noqa: E402
+from runners.record import cells  # noqa: E402
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of the last time: where the trained factor is measured
 DRAWS = 8  # of noise per image there

@@ -82,8 +82,8 @@ def picture(path: Path) -> None:
     """Real and sampled digits side by side."""
     from configs.schema import load
     from datasets import get_dataset
-    from runners import draw
-    from runners.imagedir import read_back, save
+    from runners.record.image_folder import read_back, save
+    from runners.sheets import sheet
 
     dataset, _ = get_dataset(load("digits.yml"))
     indices = range(SIDE * SIDE)
@@ -91,17 +91,17 @@ def picture(path: Path) -> None:
     sampled = read_back(EXP / "image_samples" / folder_of(SHOWN), indices, dataset.shape)
     sheets = {"real digits": real, f"sampled, {SHOWN} DDIM steps": sampled}
     shown = [
-        draw.sheet(images.unflatten(0, (SIDE, SIDE)).unbind(), title=title, least=32)
+        sheet.sheet(images.unflatten(0, (SIDE, SIDE)).unbind(), title=title, least=32)
         for title, images in sheets.items()
     ]
-    save(draw.beside(shown), path)
+    save(sheet.beside(shown), path)
 
 
 def gallery() -> list[Path]:
     """A picture of every mode, and where they are."""
     from configs.schema import load
     from datasets import get_dataset
-    from runners.imagedir import save, to_picture
+    from runners.record.image_folder import save, to_picture
 
     _, held_out = get_dataset(load("digits.yml"))
     assert held_out is not None

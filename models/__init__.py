@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from models.ncsnpp import NCSNpp
-from models.unet import UNet
+from models.networks.ddpm import UNet
+from models.networks.ncsnpp import NCSNpp
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"ddpm": UNet, "ncsnpp": NCSNpp}
 

@@ -10,20 +10,24 @@ from typing import Any
 
 import torch
 
-from configs import specs
-from configs.options import Options, Picture
-from configs.schema import Config, ConfigError, from_values
+from configs.command.options import Options, Picture
+from configs.schema import Config, ConfigError, from_values, specs
 from datasets import get_dataset
 from functions import metrics
-from runners import distributed, evaluate, imagedir, pictures, rundir, sweep, train
-from runners.distributed import Ranks
-from runners.meter import Meter
-from runners.model import Model, open_model, scaling_of, weights_for
-from runners.pictures import Studio, nearest
-from runners.sample import sample_all
-from runners.signals import leaving_on_request, stop_request
-from runners.versions import versions
-from runners.walk import Walk, walk_for
+from runners import picture as pictures
+from runners.machine import processes
+from runners.machine.processes import Ranks
+from runners.machine.signals import leaving_on_request, stop_request
+from runners.machine.versions import versions
+from runners.measure import evaluate
+from runners.measure.meter import Meter
+from runners.model.load import Model, open_model, scaling_of, weights_for
+from runners.picture import Studio, nearest
+from runners.record import image_folder, run_folder
+from runners.sampling.drawer import sample_all
+from runners.sampling.walk import Walk, walk_for
+from runners.sweep import job
+from runners.train import training
 
 log = logging.getLogger("skip_step")
 
@@ -37,7 +41,7 @@ class Diffusion:
 
     def __init__(self, config: Config, options: Options) -> None:
         self.config, self.options = config, options
-        self.ranks = distributed.start(options.device)
+        self.ranks = processes.start(options.device)
         tf32 = config.training.tf32
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
@@ -48,23 +52,23 @@ class Diffusion:
 
     def __exit__(self, *_error: object) -> None:
         """Leave the process group: a process that ends inside it may be aborted."""
-        distributed.stop()
+        processes.stop()
 
     def train(self) -> None:
         """Train, or go on training, in exp/logs/DOC."""
         run, board = self.options.run, self.options.tensorboard
         choice = self.ranks.on_first(lambda: self._choose(run))
         dataset, held_out = get_dataset(self.config, self.options.datasets)
-        trainer = train.new_trainer(self.config, self.config.process(), self.ranks)
-        state = train.open_run(self.config, run, board, choice, dataset, self.ranks)
+        trainer = training.new_trainer(self.config, self.config.process(), self.ranks)
+        state = training.open_run(self.config, run, board, choice, dataset, self.ranks)
         if state is not None:
             trainer.load(state)
         if self.ranks.first:
             handler = logging.FileHandler(run / "stdout.txt")
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             log.addHandler(handler)
-        train.say_what_is_trained(self.config, trainer, dataset)
-        train.TrainingRun(trainer, run, board, dataset, held_out).go()
+        training.say_what_is_trained(self.config, trainer, dataset)
+        training.TrainingRun(trainer, run, board, dataset, held_out).go()
 
     def sample(self) -> None:
         """Draw images into exp/image_samples/FOLDER and, with --fid, measure them; or draw one of
@@ -117,7 +121,7 @@ class Diffusion:
             try:
                 paths = pictures.PICTURES[picture.mode].draw(studio)
             except BaseException:
-                imagedir.release(folder)
+                image_folder.release(folder)
                 raise
         log.info("%d files in %s; look at %s", len(paths), folder, paths[0])
 
@@ -132,7 +136,7 @@ class Diffusion:
 
     def sweep(self) -> None:
         """Measure every combination of runs, samplers, step counts and seeds."""
-        sweep.Job(self.config, self.options, self.ranks, self._meter).go()
+        job.Job(self.config, self.options, self.ranks, self._meter).go()
 
     def test(self) -> None:
         """Held-out loss by quartile of t, for the averaged and the raw weights."""
@@ -167,20 +171,20 @@ class Diffusion:
             steps = {str(result["training_step"]) for result in results.values()}
             path = self.options.run / f"test-{'-'.join(steps)}.json"
             if path.exists():
-                rundir.move_aside(path)
-            rundir.write_text(path, json.dumps(record, indent=1) + "\n")
+                run_folder.move_aside(path)
+            run_folder.write_text(path, json.dumps(record, indent=1) + "\n")
 
     def _choose(self, run: Path) -> str:
         """What to do about the run's folder: "new", "resume" or "overwrite"."""
         options = self.options
         if options.resume_training:
-            rundir.require_run(run)
+            run_folder.require_run(run)
             return "resume"
         if not run.exists():
             return "new"
         if options.overwrite:
             return "overwrite"
-        answer = rundir.ask(run) if rundir.may_ask(options.ni) else "quit"
+        answer = run_folder.ask(run) if run_folder.may_ask(options.ni) else "quit"
         if answer == "quit":
             raise ConfigError(
                 f"{run} exists; go on with it by --resume_training, or move it aside and start "
@@ -193,8 +197,8 @@ class Diffusion:
 
         def prepare() -> None:
             if self.options.overwrite and folder.exists():
-                rundir.move_aside(folder)
-            imagedir.claim(folder, made_by)
+                run_folder.move_aside(folder)
+            image_folder.claim(folder, made_by)
 
         self.ranks.on_first(prepare)
         return folder
@@ -219,8 +223,8 @@ class Diffusion:
         }
         path = folder / "eval.json"
         if path.exists():
-            rundir.move_aside(path)
-        rundir.write_text(path, json.dumps(record, indent=1) + "\n")
+            run_folder.move_aside(path)
+        run_folder.write_text(path, json.dumps(record, indent=1) + "\n")
         for label, value in figures.items():
             print(f"{label:>28}  {value:.6g}", flush=True)
         yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)

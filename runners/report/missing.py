@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
-from runners.report.cells import Sweep
+from runners.record.cells import Sweep
 from runners.report.study import steps_title
 
 SHOWN = 5  # points with missing cells that are named one by one

@@ -12,9 +12,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from runners import draw
-from runners.imagedir import pixels, to_picture
+from runners.record.image_folder import pixels, to_picture
 from runners.report.study import Point
+from runners.sheets import sheet as sheets
 
 BUDGET = 6_000_000  # bytes of all strips together
 # How much of each sheet is shown: images in a row, format, quality. The first that fits is taken.
@@ -60,7 +60,7 @@ def framed(sheet: Image.Image, shape: Sequence[int], columns: int) -> Image.Imag
     """The first images of a row without gaps, set apart by lines of grey."""
     n = min(columns, max(1, sheet.width // shape[2]))
     images = pixels(sheet)[..., : n * shape[2]].chunk(n, dim=2)
-    return draw.sheet([images], least=1, gap=max(1, shape[2] // 16), paper=GAP)
+    return sheets.sheet([images], least=1, gap=max(1, shape[2] // 16), paper=GAP)
 
 
 def sheet_of(point: Point) -> tuple[Image.Image, int] | None:

@@ -11,16 +11,7 @@ from runners.report.curves import curve
 from runners.report.markup import escape
 from runners.report.study import Doc, Metric, Point, Study, steps_title
 from runners.report.style import Style, Styles, legend, nth_colour
-from runners.report.summary import (
-    Gain,
-    baseline,
-    beside,
-    decimals,
-    finite,
-    gains,
-    pareto,
-    timed,
-)
+from runners.report.summary import Gain, baseline, beside, decimals, finite, gains, pareto, timed
 from runners.report.verdict import digits_of
 
 CROWDED = 16  # lines beyond which they share no chart

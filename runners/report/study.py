@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from configs.problems import ConfigError
-from runners.report.cells import Cell, Sweep, load
+from configs.schema.problems import ConfigError
+from runners.record.cells import Cell, Sweep, load
 from runners.report.summary import Stat, stat
 
 # What must be equal for figures to be comparable: place in sweep.json, and what to call it.

@@ -6,19 +6,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runners.record.cells import number
 from runners.report import markup
-from runners.report.cells import number
 from runners.report.markup import escape
 from runners.report.study import Point, Study, count, steps_title
-from runners.report.summary import (
-    Stat,
-    best,
-    decimals,
-    finite,
-    indistinguishable,
-    level,
-    winners,
-)
+from runners.report.summary import Stat, best, decimals, finite, indistinguishable, level, winners
 
 ALIKE = 1.5
 Place = tuple[str, str, int | None]  # (doc, sampler, steps)

@@ -1,0 +1,63 @@
+"""Which config a command means: the file it names, the run's own, or a checkpoint's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from configs.command.parse import Command, UsageError
+from configs.schema import Config, from_values, load
+
+log = logging.getLogger("skip_step")
+
+
+def config_of(command: Command) -> Config:
+    """The command's config, its overrides included.
+
+    Without --config it is the one in the file that --use_pretrained names, or the run's config.yml,
+    or the one in the run's newest checkpoint. Raises UsageError or ConfigError.
+    """
+    if command.config is not None:
+        return load(command.config, command.overrides)
+    options = command.options
+    if options.use_pretrained:
+        return _of_file(Path(options.use_pretrained), command)
+    if options.doc is None:
+        raise UsageError("--config is missing: it says which data set and network are meant")
+    if not options.run.is_dir():
+        _refuse_unknown_run(options.run, command)
+    if (options.run / "config.yml").is_file():
+        return load(options.run / "config.yml", command.overrides)
+    from models import checkpoint
+
+    found = checkpoint.latest(options.run, log.warning)
+    if found is None:
+        raise UsageError(f"{options.run} holds neither config.yml nor a checkpoint; give --config")
+    return _inside(found[1], found[0], command)
+
+
+def _of_file(path: Path, command: Command) -> Config:
+    text = f"--config is missing: {path} does not hold a config of its own"
+    if not path.is_file():
+        raise UsageError(text)
+    from models import checkpoint
+
+    if not checkpoint.is_ours(path):
+        raise UsageError(text)
+    return _inside(checkpoint.load(path), path, command)
+
+
+def _inside(state: dict[str, Any], path: Path, command: Command) -> Config:
+    if "config" not in state:
+        raise UsageError(f"{path}: not a training checkpoint, it holds no config; give --config")
+    return from_values(state["config"], str(path), command.overrides)
+
+
+def _refuse_unknown_run(run: Path, command: Command) -> None:
+    """A new run needs a config; any other verb needs an existing run."""
+    if command.verb == "train" and not command.options.resume_training:
+        raise UsageError("--config is missing: a new run needs one, as in --config cifar10.yml")
+    from runners.record.run_folder import require_run
+
+    require_run(run)

@@ -1,0 +1,208 @@
+"""The command line: flags -> a verb, Options, and overrides of the config.
+
+No flag may be abbreviated. `--section.key VALUE` sets any key of the config; the flags that stand
+for a key are such overrides themselves, and of two the later one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from configs.command import picture_flags, sweep_flags
+from configs.command.flags import LEVELS, UsageError, parser
+from configs.command.options import Options
+from configs.schema.problems import known_keys
+
+VERBS = ("sample", "sweep", "report", "test", "check_data")
+LOOKS = {"dry_run": "describe", "print_plan": "print_plan", "list_samplers": "list_samplers"}
+__all__ = ["Command", "Options", "UsageError", "parse"]
+
+# What has a use beside what only looks or reports: the rest would silently do nothing.
+SHOWN = ("ni", "verbose")
+MEANT = ("config", "doc", "exp", "override", *SHOWN)
+DRAWN = (
+    *("sample", "images", "fid", "no_images", "image_folder", "use_pretrained"),
+    *(*picture_flags.MODES, *picture_flags.OWN),
+)
+PLACED = ("device", "overwrite")  # of the command that one looks at before it is run
+HEEDED = {
+    "list_samplers": SHOWN,
+    "print_plan": (*MEANT, *DRAWN),
+    "dry_run": (*MEANT, *DRAWN, *PLACED, "resume_training"),
+    "report": ("config", "doc", "exp", "name", *SHOWN),
+}
+
+DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+@dataclass(frozen=True)
+class Command:
+    """verb: train, or one of VERBS or LOOKS; config: None where the run has its own."""
+
+    verb: str
+    config: str | None
+    overrides: tuple[tuple[str, str, str], ...]
+    options: Options
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """The command that was typed. Raises UsageError with one line."""
+    flags, unknown = parser().parse_known_args(_fold_dotted(argv))
+    if unknown:
+        flags_only = [word for word in unknown if word.startswith("-")]  # the rest are their values
+        raise UsageError("; ".join(_unknown(word) for word in flags_only or unknown))
+    _check(flags)
+    fields = {
+        name: getattr(flags, name)
+        for name in (
+            *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
+            *("no_images", "use_pretrained", "device", "verbose"),
+        )
+        if getattr(flags, name) is not None
+    }
+    lists, overrides = sweep_flags.read(flags)
+    picture, overrides = picture_flags.read(flags, overrides)
+    if picture is not None:
+        fields["picture"] = picture
+        fields.setdefault("image_folder", str(PurePath(flags.doc or "", picture.mode)))
+    for name in (*lists.get("docs", ()), *lists.get("names", ())):
+        _check_folder("docs" if name in lists["docs"] else "name", name)
+    options = Options(
+        **{**fields, **lists}, exp=Path(flags.exp), command=shlex.join(["main.py", *argv])
+    )
+    verb = next((verb for verb in VERBS if getattr(flags, verb)), "train")
+    verb = next((do for look, do in LOOKS.items() if getattr(flags, look)), verb)
+    _check_presence(verb, flags.config, options)
+    return Command(verb, flags.config, tuple(overrides), options)
+
+
+def _fold_dotted(argv: Sequence[str]) -> list[str]:
+    """`--a.b V` and `--a.b=V` as one hidden `--override=a.b=V`, so that order is kept."""
+    folded, words = [], iter(argv)
+    for word in words:
+        match = DOTTED.fullmatch(word)
+        if match is None:
+            folded.append(word)
+            continue
+        key, value = match.groups()
+        text = value[1:] if value is not None else next(words, None)
+        if text is None or (value is None and text.startswith("--")):
+            raise UsageError(f"--{key} needs a value")
+        folded.append(f"--override={key}={text}")
+    return folded
+
+
+def _unknown(word: str) -> str:
+    if not word.startswith("-"):
+        return f"unexpected word {word!r}; every argument here is a flag or a flag's value"
+    flag = word.partition("=")[0]
+    from configs.schema import Config
+
+    own = [option for action in parser()._actions for option in action.option_strings]
+    keys = [f"--{key}" for key in (*known_keys(Config), "loss.skip", "loss.tau", "loss.skip_noise")]
+    named = [option for option in keys if option.rpartition(".")[2] == flag.lstrip("-")]
+    visible = [option for option in own if option not in ("--override", "--SECTION.KEY")]
+    near = named or difflib.get_close_matches(flag, [*visible, *keys], 1, 0.5)
+    hint = f"; did you mean {near[0]}?" if near else "; see --help"
+    return f"unknown flag {flag}{hint}"
+
+
+def _check(flags: argparse.Namespace) -> None:
+    """What contradicts itself, or lacks something, before any file is looked at."""
+    _check_looks(flags)
+    verbs = [f"--{verb}" for verb in VERBS if getattr(flags, verb)]
+    if len(verbs) > 1:
+        raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
+    verb = verbs[0] if verbs else "training"
+    modes = [f"--{name}" for name in picture_flags.given(flags)]
+    every = [f"--{name}" for name in ("images", "fid", *picture_flags.MODES)]
+    rules = [
+        (flags.sample and not modes, f"--sample needs {', '.join(every[:-1])} or {every[-1]}"),
+        (
+            flags.fid and flags.images,
+            "--fid and --images exclude each other: --fid draws and measures",
+        ),
+        (
+            len(modes) > 1,
+            f"{' and '.join(modes)} are different things to sample; give one",
+        ),
+        (modes and not flags.sample, f"{modes[0] if modes else ''} needs --sample"),
+        (flags.no_images and not flags.fid, "--no_images needs --sample --fid"),
+        (flags.resume_training and verbs, f"--resume_training does not go with {verb}"),
+        (
+            flags.resume_training and flags.overwrite,
+            "--resume_training and --overwrite exclude each other",
+        ),
+        (flags.image_folder is not None and not flags.sample, "--image_folder needs --sample"),
+        (
+            flags.overwrite and verb in ("--test", "--check_data"),
+            f"--overwrite does not go with {verb}",
+        ),
+        (
+            flags.use_pretrained is not None and verb not in ("--sample", "--test"),
+            "--use_pretrained needs --sample or --test",
+        ),
+        (flags.override_help is not None, "--SECTION.KEY stands for a key such as --optim.lr"),
+        (not flags.exp, "--exp needs the name of a folder"),
+        (
+            not DEVICE.fullmatch(flags.device),
+            f"--device {flags.device}: should be auto, cpu, cuda or cuda:N",
+        ),
+        (flags.verbose not in LEVELS, f"--verbose {flags.verbose}: should be {', '.join(LEVELS)}"),
+    ]
+    for broken, text in rules:
+        if broken:
+            raise UsageError(text)
+    for flag in ("doc", "image_folder"):
+        _check_folder(flag, getattr(flags, flag))
+
+
+def _check_looks(flags: argparse.Namespace) -> None:
+    """Refuse what has no effect beside the first of HEEDED that was given."""
+    look = next((name for name in HEEDED if getattr(flags, name)), None)
+    if look is None:
+        return
+    heeded = (look, *HEEDED[look], *(PLACED if flags.sample else ()))
+    typed = [
+        action.option_strings[-1]
+        for action in parser()._actions
+        if action.dest not in heeded
+        and getattr(flags, action.dest, None) not in (None, False, action.default)
+    ]
+    for key, _, flag in flags.overrides:
+        if "override" not in heeded and not (look == "report" and key.startswith("data.")):
+            typed.append(flag)
+    if typed:
+        raise UsageError(f"{typed[0]} has no effect with --{look}: leave one of them out")
+
+
+def _check_folder(flag: str, name: str | None) -> None:
+    if name is not None and (
+        not PurePath(name).parts
+        or PurePath(name).is_absolute()
+        or ".." in PurePath(name).parts
+        or "\0" in name
+    ):
+        raise UsageError(
+            f"--{flag} {name!r}: should be a name without .. and without a leading slash"
+        )
+
+
+def _check_presence(verb: str, config: str | None, options: Options) -> None:
+    if verb in ("list_samplers", "check_data", "describe", "print_plan"):
+        return  # the last three say themselves what they lack
+    if verb == "report":
+        if not options.names:
+            raise UsageError("--report needs --name, the sweep's, or --doc")
+        return
+    if options.doc is None and options.use_pretrained is None:
+        raise UsageError("--doc is missing: the name of the run, as in --doc my_model")
+    if config is None and options.doc is None and not options.use_pretrained:
+        raise UsageError("--config is missing: a YAML file, as in --config cifar10.yml")

@@ -1,0 +1,60 @@
+"""CELEBA: the aligned images with the crop of the DDIM repository (rows 57:185, columns 25:153).
+
+Read from the plain files rather than through torchvision, whose checksums refuse links and
+Kaggle's copies: `img_align_celeba` (a folder, or the .zip as it was downloaded) beside
+`list_eval_partition.txt` (or Kaggle's .csv), in the data set's folder or in its `celeba`.
+"""
+
+from pathlib import Path
+
+from datasets.base import DataConfig
+from datasets.files import Files, FolderFiles, ZipFiles, missing_names
+from datasets.readers import FileReader, Split, Splits
+from datasets.sources.vision import PUT, fetch
+
+BOX = (25, 57, 153, 185)  # left, top, right, bottom: 128 x 128 around (89, 121) of 178 x 218
+TRAIN, TEST = "0", "2"  # values in the list of partitions; 1 is validation
+PUT["CelebA"] = (
+    "img_align_celeba.zip and list_eval_partition.txt "
+    "(https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
+)
+
+
+def celeba(data: DataConfig, path: Path) -> Splits:
+    """CelebA: 162,770 training and 19,962 test images without labels."""
+    found = _find(path)
+    if found is None:
+        from torchvision.datasets import CelebA
+
+        fetch("CelebA", data, path, lambda: CelebA(path, download=True))
+        found = _find(path)
+    if found is None:
+        raise RuntimeError(f"CelebA was downloaded to {path}, but its files are not there")
+    files, listing = found
+    there = {Path(name).name: name for name in files.names()}
+    return _split(files, listing, there, TRAIN), _split(files, listing, there, TEST)
+
+
+def _find(path: Path) -> tuple[Files, Path] | None:
+    for base in (path, path / "celeba"):
+        listings = [base / f"list_eval_partition.{end}" for end in ("txt", "csv")]
+        listing = next((file for file in listings if file.is_file()), None)
+        if listing is None:
+            continue
+        if (base / "img_align_celeba").is_dir():
+            return FolderFiles(base / "img_align_celeba"), listing
+        if (base / "img_align_celeba.zip").is_file():
+            return ZipFiles(base / "img_align_celeba.zip"), listing
+    return None
+
+
+def _split(files: Files, listing: Path, there: dict[str, str], partition: str) -> Split:
+    rows = [line.replace(",", " ").split() for line in listing.read_text().splitlines()]
+    wanted = [row[0] for row in rows if len(row) == 2 and row[1] == partition]
+    if not wanted:
+        raise ValueError(f"{listing} names no image of partition {partition}: download it again")
+    if missing := missing_names(there, wanted):
+        raise FileNotFoundError(
+            f"{files.path} lacks {missing} of {listing.name}: unpack img_align_celeba.zip again"
+        )
+    return Split(FileReader(files, [there[name] for name in wanted]), box=BOX)

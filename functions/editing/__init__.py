@@ -1,0 +1,1 @@
+"""Images edited while they are sampled: inpainting, inversion, interpolation."""

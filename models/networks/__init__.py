@@ -1,0 +1,1 @@
+"""The networks, one file each, and the blocks that they share."""

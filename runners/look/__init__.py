@@ -1,0 +1,1 @@
+"""Looking before running: lists, plans, a dry run."""

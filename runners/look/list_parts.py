@@ -1,0 +1,78 @@
+"""What can be sampled with (--list_samplers), what would be (--print_plan); nothing is drawn."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from configs.command.options import Picture
+from configs.schema import Config, specs
+from functions.adaptive import ADAPTIVE
+from functions.grids import GRIDS
+from functions.samplers import ABOUT, SAMPLERS
+from functions.scales import SCALES
+from runners import picture as pictures
+from runners.sampling.walk import scale_for, walk_for
+
+
+def list_samplers() -> Iterator[str]:
+    """A table of samplers, grids and eps scales, line by line."""
+    rows = [("name", "what it is", "paper", "order", "evaluations for S steps")]
+    rows += [(name, *ABOUT[name]) for name in (*SAMPLERS, *ADAPTIVE)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    registry: dict[str, Callable[..., Any]] = {**SAMPLERS, **ADAPTIVE}
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        if row[0] in registry:
+            yield from _options(row[0], registry)
+    for name, meaning in specs.ALIASES.items():
+        yield f"{name.ljust(widths[0])}  the DDIM repository's name of {meaning}"
+    yield from _described("grids (--skip_type)", GRIDS)
+    yield from _described("eps scales (--eps_scale)", SCALES)
+
+
+def print_plan(config: Config, picture: Picture | None = None) -> list[str]:
+    """The table of coefficients that the config's sampling would walk, or drawing this picture,
+    line by line.
+
+    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together, or the
+    picture cannot be drawn with them.
+    """
+    process = config.process()
+    walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
+    if picture is not None:
+        pictures.identity(config, picture)  # refuses what cannot be pictured
+        walked = pictures.walked(config, process, walk, picture)
+        if walked is None:
+            return [pictures.NOTHING]
+        walk = walked
+    scale_for(config, process)  # refuses what does not fit the process
+    return [
+        str(walk),
+        *(f"note: {warning}" for warning in walk.warnings),
+        *([f"the network's noise estimate is multiplied by {scale}"] if scale else []),
+        str(walk.plan),
+    ]
+
+
+def _described(title: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
+    yield ""
+    yield title
+    width = max(map(len, registry))
+    for name, build in registry.items():
+        text = " ".join((inspect.getdoc(build) or "").partition("\n\n")[0].split())
+        yield f"{name.ljust(width)}  {re.split(r'(?<!et al)[.] ', text)[0].rstrip('.')}"
+        yield from _options(name, registry)
+
+
+def _options(name: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
+    """`    :order=3  :variable=t (t, rho, lambda)`, nothing for a name without options."""
+    shown = []
+    for key, known in specs.parse(name, registry).known.items():
+        choices = get_args(known.annotation) if get_origin(known.annotation) is Literal else ()
+        text = f" ({', '.join(map(str, choices))})" if choices else ""
+        shown.append(f":{key}={specs.show(known.default)}{text}")
+    if shown:
+        yield "    " + "  ".join(shown)

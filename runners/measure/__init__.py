@@ -1,0 +1,1 @@
+"""From images to figures: reference statistics, metrics, held-out loss."""

@@ -1,0 +1,118 @@
+"""From sampled batches to figures: collects features on every process, measures on the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import Config
+from datasets import ImageDataset
+from functions import metrics
+from models.features import Extractor
+from runners.machine.processes import Ranks
+from runners.measure import evaluate
+
+NEIGHBOURS = 8  # images of which the nearest training image is looked for
+AT_ONCE = 256  # features whose distances from all training images are held in memory
+
+
+class Meter:
+    """Collects features of sampled batches and turns them into figures against real images.
+
+    extractor: where the config's is open already.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: ImageDataset,
+        cache: Path,
+        ranks: Ranks,
+        extractor: Extractor | None = None,
+    ) -> None:
+        self.ranks, self.config, self.dataset = ranks, config, dataset
+        self.extractor = extractor or evaluate.extractor_for(config, dataset, cache, ranks)
+        self.reference = evaluate.reference_for(
+            dataset, self.extractor, cache, config.evaluation.batch_size, ranks
+        )
+        self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self.first = torch.empty(0)  # features of the first images of the last figures
+
+    def add(self, indices: Any, images: Tensor) -> None:
+        """Features of uint8 images (n, C, H, W) with their image indices."""
+        features, logits = evaluate.features_of(
+            iter(images.split(self.config.evaluation.batch_size)), self.extractor
+        )
+        self.parts.append((torch.tensor(list(indices)), features, logits))
+
+    def figures(self) -> dict[str, Any]:
+        """Figures of all processes' samples in the order of their indices; {} but on the first.
+
+        What was collected is then forgotten.
+        """
+        empty = torch.empty(0, self.extractor.dim)
+        indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
+        features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
+        scored = [p[2] for p in self.parts if p[2] is not None]
+        width = torch.tensor([scored[0].shape[1] if scored else 0])
+        classes = int(self.ranks.gather(width).max())  # a process may have had no image at all
+        logits = (
+            self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
+        )
+        self.parts = []
+        if not self.ranks.first:
+            return {}
+        order = indices.argsort()
+        self.first = features[order[:NEIGHBOURS]]
+        return evaluate.measure(
+            features[order],
+            None if logits is None else logits[order],
+            self.reference,
+            self.extractor,
+            self.config,
+            self.ranks.device,
+        )
+
+    def neighbours(self) -> list[tuple[int, float]]:
+        """(index, feature distance) of the training image nearest to each of the first images."""
+        return [found[0] for found in self.nearest(self.first, 1)]
+
+    def nearest(self, features: Tensor, count: int) -> list[list[tuple[int, float]]]:
+        """(index, feature distance) of the `count` training images nearest to each of the features
+        (n, D), the nearest first. Looked for among those whose features are kept.
+        """
+        most = min(count, len(self.reference.features))
+        rows: list[tuple[list[int], list[float]]] = []
+        for part in features.split(AT_ONCE):
+            found = torch.cdist(part, self.reference.features).topk(most, largest=False)
+            rows += zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        return [list(zip(*row, strict=True)) for row in rows]
+
+    def labels(self) -> dict[str, str]:
+        """What the main figures are called: distance, kid, precision, recall."""
+        names = {"distance": "FID", "kid": "KID", "precision": "precision", "recall": "recall"}
+        count = self.config.sampling.n_samples
+        return {key: metrics.label(name, self.extractor, count) for key, name in names.items()}
+
+    def described(self) -> dict[str, Any]:
+        """What the figures are measured against and with."""
+        return {
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint(),
+            "images": self.reference.n,
+            "real_halves_distance": self.reference.split_distance,
+            "same_size_distance": evaluate.same_size_distance(
+                self.reference, self.config.sampling.n_samples
+            ),
+            "extractor": self.extractor.name,
+            "extractor_sha256": self.extractor.hash,
+            "kid_subsets": self.config.evaluation.kid_subsets,
+            "kid_subset_size": metrics.kid_subset_size(
+                self.config.sampling.n_samples,
+                len(self.reference.features),
+                self.config.evaluation.kid_subset_size,
+            ),
+        }

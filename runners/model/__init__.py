@@ -1,0 +1,1 @@
+"""A trained model, opened: its weights, and what belongs to them."""

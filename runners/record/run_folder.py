@@ -1,0 +1,99 @@
+"""Where a run lives, and the rule that nothing there is ever overwritten or deleted unnamed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from configs.schema import Config, ConfigError
+from configs.schema.problems import nearest
+
+log = logging.getLogger("skip_step")
+
+# What may differ between a run and its resumption; everything else decides what is being learned.
+FREE_TO_CHANGE = {
+    "data": {"path", "test_path", "num_workers", "in_memory", "download"},
+    "training": {
+        *("n_iters", "n_epochs", "snapshot_freq", "validation_freq", "log_freq", "sample_freq"),
+        *("keep_last", "milestone_freq", "micro_batch", "compile"),
+    },
+    "sampling": None,
+    "evaluation": None,
+    "comment": None,
+}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing: temporary file beside it, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def move_aside(folder: Path) -> Path:
+    """Rename an existing folder to a free name with the time in it, and say so."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    target = folder.with_name(f"{folder.name}.{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder.with_name(f"{folder.name}.{stamp}-{number}")
+    folder.rename(target)
+    log.warning("moved %s to %s", folder, target)
+    return target
+
+
+def require_run(folder: Path) -> Path:
+    """The folder of an existing run. Raises ConfigError that names the nearest existing one."""
+    if folder.is_dir():
+        return folder
+    logs, doc = folder.parent, folder.name
+    known = sorted(p.name for p in logs.iterdir() if p.is_dir()) if logs.is_dir() else []
+    hint = nearest(doc, known) or f"; runs there: {', '.join(known) or 'none'}"
+    raise ConfigError(f"--doc {doc}: no such run in {logs}{hint}")
+
+
+def ask(folder: Path) -> str:
+    """At a terminal, ask what to do with an existing run: "resume", "overwrite" or "quit"."""
+    sys.stderr.write(f"{folder} exists. [r]esume it, move it aside and start [o]ver, or [q]uit? ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip().lower()
+    return {"r": "resume", "o": "overwrite"}.get(answer[:1], "quit")
+
+
+def may_ask(ni: bool) -> bool:
+    """Whether a question may be asked: not with --ni, not without a terminal, not on many ranks."""
+    return not ni and sys.stdin is not None and sys.stdin.isatty() and "RANK" not in os.environ
+
+
+def check_same_run(begun: Config, config: Config, run: Path) -> None:
+    """Refuse to resume under a config that would learn something else than the run's own.
+
+    Raises ConfigError that names every differing key with both values.
+    """
+    saved, given = begun.model_dump(mode="json"), config.model_dump(mode="json")
+    differing = []
+    for section, value in given.items():
+        free = FREE_TO_CHANGE.get(section, set())
+        if free is None:
+            continue
+        old = saved.get(section)
+        if not isinstance(value, dict) or not isinstance(old, dict):
+            if value != old:
+                differing.append(f"{section} was {old}, now {value}")
+            continue
+        for key in sorted((value.keys() | old.keys()) - free):
+            if value.get(key) != old.get(key):
+                differing.append(f"{section}.{key} was {old.get(key)}, now {value.get(key)}")
+    if differing:
+        raise ConfigError(
+            f"--resume_training: {run} was started with other settings ({'; '.join(differing)}); "
+            "give the same ones, or start another --doc"
+        )

@@ -1,0 +1,1 @@
+"""From an opened model to images: the walk, the noise, the images."""

@@ -1,0 +1,146 @@
+"""From a config to a way back from noise: its sampler on its grid, with as many steps as asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from configs.schema import Config, ConfigError, specs
+from functions.adaptive import Adaptive
+from functions.plan import Plan
+from functions.process import Process
+from functions.scales import Scale
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A plan (or an adaptive solver) and where it comes from.
+
+    times: the grid, decreasing; sampler, grid: canonical specs; asked: steps asked of the grid,
+    None for an adaptive solver; steps: what the grid has; warnings: what a person should know, one
+    line each.
+    """
+
+    plan: Plan | Adaptive
+    times: Tensor
+    sampler: str
+    grid: str
+    asked: int | None
+    steps: int | None
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.asked is None:
+            return f"{self.sampler}: adaptive, its evaluations are known only afterwards"
+        where = f"{self.sampler} on {self.grid}"
+        return f"{where}: {self.steps} steps, {self.plan.nfe} network evaluations an image"
+
+
+def walk_for(config: Config, process: Process) -> Walk:
+    """The config's sampler on its grid, with sampling.timesteps steps (null: every time of the
+    process) or the most steps that cost no more than sampling.nfe evaluations.
+
+    Raises ConfigError where nfe is too small, or sampler, grid, process and number of steps do not
+    go together.
+    """
+    sampling, every = config.sampling, process.steps or 1000
+    if specs.is_adaptive(config.sampler().name):
+        return _walk(config, process, every, asked=None)
+    steps = sampling.timesteps or every
+    if sampling.nfe:
+        steps = _most_steps(config, process, sampling.nfe)
+    return _walk(config, process, steps, steps)
+
+
+def end_of(config: Config, process: Process, walk: Walk, steps: int) -> Walk:
+    """The last `steps` steps of a walk, as one of its own. Raises ConfigError where they are too
+    few for the sampler.
+    """
+    sampler, times = config.sampler(), walk.times[-steps - 1 :]
+    try:
+        plan = sampler.build(process, times, **sampler.options)
+    except (ValueError, ArithmeticError) as err:
+        raise ConfigError(f"the last {steps} steps of {walk.grid}: {err}") from err
+    return replace(walk, plan=plan, times=times, steps=walk.asked and steps, warnings=())
+
+
+def scale_for(config: Config, process: Process) -> Scale | None:
+    """The config's factor on the predicted noise. Raises ConfigError where it does not fit."""
+    spec = specs.eps_scale(config.sampling.eps_scale)
+    if spec is None:
+        return None
+    try:
+        return spec.build(process, **spec.options)
+    except ValueError as err:
+        raise ConfigError(f"eps_scale {spec}: {err}") from err
+
+
+def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Walk:
+    sampler, grid = config.sampler(), specs.grid(config.sampling.skip_type)
+    try:
+        times = grid.build(process, steps, **grid.options)
+        if _silent(process, times[0]):
+            noisy, advice = "the process", "it is too noisy for any sampler"
+            if config.diffusion.process == "vp":
+                noisy = f"schedule {config.diffusion.beta_schedule}"
+                advice = "take another --skip_type, such as quad"
+                if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
+                    advice = "ask for fewer --timesteps"
+            raise ValueError(
+                f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "
+                f"all: {advice}"
+            )
+        plan = sampler.build(process, times, **sampler.options)
+    except (ValueError, ArithmeticError) as err:  # the latter: a grid too fine for float64
+        raise ConfigError(str(err)) from err
+    found, warnings = len(times) - 1, []
+    if found != steps:
+        warnings.append(f"{steps} steps asked, grid {grid} has {found}")
+    factor = process.factor(times[0])
+    if float((factor @ factor.mT)[..., 0, 0].max()) < 0.25:  # of CLD the positions
+        warnings.append(f"sampling begins at t = {times[0]:g}, where an image is hardly noise yet")
+    names = str(sampler), str(grid)
+    return Walk(plan, times, *names, asked, asked and found, tuple(warnings))
+
+
+def _silent(process: Process, t: Tensor) -> bool:
+    return float(process.mean(t).abs().max()) == 0
+
+
+def _most_steps(config: Config, process: Process, most: int) -> int:
+    """The largest number of steps that costs at most so many evaluations."""
+
+    def cost(steps: int) -> float:
+        try:
+            return _walk(config, process, steps, steps).plan.nfe or 0
+        except ConfigError:  # too few steps for the sampler, or a time that has no signal
+            return math.inf
+
+    highest = process.steps or 10 * most
+    steps = min(most, highest)
+    while steps and (found := cost(steps)) > most:
+        steps -= 1
+        if math.isfinite(found):
+            steps = min(steps, (steps + 1) * most // int(found))
+    if not steps:
+        raise _too_few(config, process, most)
+    while steps < highest and cost(steps + 1) <= most:
+        steps += 1
+    return steps
+
+
+def _too_few(config: Config, process: Process, most: int) -> ConfigError:
+    """Why no number of steps costs so little."""
+    error = None
+    for steps in range(1, 1 + min(20, process.steps or 20)):
+        try:
+            found = _walk(config, process, steps, steps)
+        except ConfigError as err:
+            error = err
+        else:
+            text = f"{found.sampler} needs at least {found.plan.nfe} evaluations ({steps} steps)"
+            return ConfigError(f"--nfe {most}: {text}")
+    assert error is not None
+    return error

@@ -1,0 +1,1 @@
+"""Several images on one picture, with words around them."""

@@ -1,0 +1,1 @@
+"""Sweeps over runs, samplers, step counts and seeds."""

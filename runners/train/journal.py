@@ -1,0 +1,122 @@
+"""What training leaves behind for people: TensorBoard, JSON lines and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from functions.process import Process
+from runners.machine.processes import Ranks
+from runners.record.run_folder import write_text
+from runners.train.trainer import Step
+
+log = logging.getLogger("skip_step")
+
+
+class Window:
+    """Sums over the steps since the last report, kept on the device: no waiting between reports."""
+
+    def __init__(self, process: Process, ranks: Ranks) -> None:
+        self.low, high = process.t_train
+        self.span = high - self.low + (1 if process.steps is not None else 0)
+        self.ranks = ranks
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new window."""
+        self.sums = torch.zeros(2, 4, dtype=torch.float64, device=self.ranks.device)
+        self.began = time.perf_counter()
+
+    def add(self, t: Tensor, loss: Tensor) -> None:
+        """Count per-sample losses (b,) under the quartile of the training times that t is in."""
+        quartile = ((t.double() - self.low) / self.span * 4).long().clamp(0, 3)
+        self.sums[0].index_add_(0, quartile, loss.double())
+        self.sums[1].index_add_(0, quartile, torch.ones_like(loss, dtype=torch.float64))
+
+    def report(self) -> dict[str, float]:
+        """Mean loss, mean loss by quartile of t, images per second of all processes."""
+        seconds = time.perf_counter() - self.began
+        total, count = self.ranks.sum(self.sums).cpu()
+        values = {"loss": float(total.sum() / count.sum())}
+        values |= {
+            f"loss/t_quartile_{i + 1}": float(total[i] / count[i]) for i in range(4) if count[i]
+        }
+        values["images_per_second"] = float(count.sum()) / max(seconds, 1e-9)
+        return values
+
+
+class Journal:
+    """Scalars and pictures of one run, written by the first process only."""
+
+    def __init__(self, run: Path, board: Path, step: int, total: int, ranks: Ranks) -> None:
+        self.ranks = ranks
+        if not ranks.first:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        forget(run / "metrics.jsonl", step)
+        self.lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        self.board = SummaryWriter(str(board), purge_step=step + 1 if step else None)
+        self.bar = tqdm(
+            total=total, initial=step, unit="step", disable=not sys.stderr.isatty(), smoothing=0.05
+        )
+
+    def advance(self, step: Step) -> None:
+        """Move the bar."""
+        if self.ranks.first:
+            self.bar.update(step.step - self.bar.n)
+
+    def scalars(self, step: int, values: dict[str, Any]) -> None:
+        """The same values to TensorBoard and, as one line, to metrics.jsonl."""
+        if not self.ranks.first:
+            return
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+        self.lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self.lines.flush()
+        if "loss" in values:
+            self.bar.set_postfix_str(f"loss {values['loss']:.4f}", refresh=False)
+
+    def picture(self, step: int, name: str, pixels: Tensor) -> None:
+        """A uint8 picture (C, H, W) to TensorBoard."""
+        if self.ranks.first:
+            self.board.add_image(name, pixels, step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        if self.ranks.first:
+            self.bar.close()
+            self.board.close()
+            self.lines.close()
+
+
+def forget(path: Path, step: int) -> None:
+    """Drop what a killed run wrote after the step that is resumed from: it is written again."""
+    if not path.exists():
+        return
+    whole = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1] == "\n"]
+    kept = [line for line in whole if json.loads(line)["step"] <= step]
+    text = "".join(kept)
+    if len(text) != path.stat().st_size:
+        log.warning("%s: dropped what came after step %d", path, step)
+        write_text(path, text)
+
+
+def memory(device: torch.device) -> dict[str, float]:
+    """Peak memory in MiB: allocated on a CUDA device, resident on a CPU; {} if unknown."""
+    if device.type == "cuda":
+        return {"memory_mib": torch.cuda.max_memory_allocated(device) / 2**20}
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"memory_mib": peak / (2**20 if sys.platform == "darwin" else 2**10)}

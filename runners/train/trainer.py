@@ -1,0 +1,219 @@
+"""The trainer: a generator of steps. Logging and saving belong to the caller (train.py).
+
+Each step's randomness is a function of (seed, rank, step) and each step's images one of (seed,
+step), so a run resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from configs.schema import Config, ConfigError
+from datasets.transforms import random_flip, to_model
+from functions.denoiser import Denoiser
+from functions.loss import LOSSES
+from functions.process import Process
+from functions.times import TIMES
+from models.ema import EMA
+from runners.machine.processes import Ranks
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is not finite; the weights have not been touched."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one training step did on this process, for whoever logs it.
+
+    step: number of updates done, this one included; loss, t: (b,) on the device; grad_norm: before
+    clipping, 0-dim; lr: the learning rate used.
+    """
+
+    step: int
+    loss: Tensor
+    t: Tensor
+    grad_norm: Tensor
+    lr: float
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed of 63 bits from several numbers; neighbours give unrelated ones."""
+    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    return (int(state[0]) << 32 | int(state[1])) >> 1
+
+
+def seed_step(seed: int, rank: int, step: int) -> None:
+    """Make all randomness that follows a function of these three numbers."""
+    torch.manual_seed(mixed_seed(seed, rank, step))
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The mixed-precision context of fp32 (none), bf16 or fp16."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def laid_out(network: nn.Module, config: Config, device: torch.device) -> nn.Module:
+    """The network on its device, weights in the config's memory format; on a CPU as `build` made
+    them, because the convolutions there want channels last in any case.
+    """
+    network = network.to(device)
+    if device.type == "cpu":
+        return network
+    return network.to(memory_format=memory_format(config))
+
+
+def memory_format(config: Config) -> torch.memory_format:
+    """How images lie in memory."""
+    return torch.channels_last if config.training.channels_last else torch.contiguous_format
+
+
+class Trainer:
+    """Network, averages and optimiser of one run, and the step that moves them."""
+
+    def __init__(self, config: Config, network: nn.Module, process: Process, ranks: Ranks) -> None:
+        self.config, self.ranks = config, ranks
+        if config.training.batch_size % ranks.world:
+            raise ConfigError(
+                f"training.batch_size {config.training.batch_size} does not divide by "
+                f"{ranks.world} processes"
+            )
+        self.network = laid_out(network, config, ranks.device).train()
+        self.layout = memory_format(config)
+        rates = config.model.ema_rates
+        self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
+        self.optimizer = _optimizer(config, self.network, ranks.device)
+        half = config.training.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
+        self.wrapped = _wrapped(config, self.network, ranks)
+        self.denoiser = Denoiser(self.wrapped, process, mixed=config.diffusion.mixed_score)
+        self.times = TIMES[config.training.times](process)
+        self.loss = LOSSES[config.loss.name]
+        self.step = 0
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumption needs: tensors and plain values. Randomness needs only `step`."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+        self.network.load_state_dict(state["network"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+
+    def steps(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[Step]:
+        """Train on uint8 batches (b, C, H, W), this process' share of each, and yield every step.
+
+        Raises NonFiniteLossError before the update that would spoil the weights.
+        """
+        for images, _ in batches:
+            yield self._step(images)
+
+    def _step(self, images: Tensor) -> Step:
+        seed_step(self.config.seed, self.ranks.rank, self.step)
+        images = images.to(self.ranks.device, non_blocking=True)
+        if self.config.data.random_flip:
+            images = random_flip(images)
+        x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
+        t, weight = (v.to(self.ranks.device) for v in self.times.sample(len(x0)))
+        loss = self._backward(x0, t, self.denoiser.process.noise(x0), weight)
+        lr = self._set_lr()
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.optim.grad_clip or float("inf")
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        self._check(loss, norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.network)
+        self.times.update(t, loss)
+        self.step += 1
+        return Step(self.step, loss, t, norm, lr)
+
+    def _backward(self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
+        """Gradients of the batch's mean loss, by micro-batches; the per-sample losses (b,)."""
+        count = len(x0)
+        size = self.config.training.micro_batch or count
+        scale = (x0[0].numel() if self.config.loss.reduction == "sum" else 1) / count
+        losses = []
+        for begin in range(0, count, size):
+            part = slice(begin, begin + size)
+            with self._sync(begin + size >= count):
+                with autocast(self.config.training.precision, x0.device):
+                    loss = self.loss(
+                        self.denoiser, x0[part], t[part], noise[part], **self.config.loss.options
+                    ).float()
+                self.scaler.scale((weight[part] * loss).sum() * scale).backward()
+            losses.append(loss.detach())
+        return torch.cat(losses)
+
+    def _sync(self, last: bool) -> contextlib.AbstractContextManager:
+        """Only the last micro-batch exchanges gradients between processes."""
+        if isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    def _set_lr(self) -> float:
+        optim = self.config.optim
+        lr = optim.lr * min(1.0, (self.step + 1) / max(optim.warmup, 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _check(self, loss: Tensor, norm: Tensor) -> None:
+        """With fp16 an infinite gradient is ordinary (the scaler skips it), a lost scale is not."""
+        fine = bool(loss.isfinite().all())
+        if self.scaler.is_enabled():
+            fine = fine and self.scaler.get_scale() >= 1
+        else:
+            fine = fine and bool(norm.isfinite())
+        if self.ranks.any(not fine)[0]:
+            raise NonFiniteLossError(
+                f"the loss or its gradient is not finite at step {self.step + 1}, before the update"
+            )
+
+
+def _wrapped(config: Config, network: nn.Module, ranks: Ranks) -> nn.Module:
+    module: nn.Module = network
+    if config.training.compile:
+        module = torch.compile(network)  # type: ignore[assignment]
+    if ranks.world > 1:
+        devices = [ranks.device.index] if ranks.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices)
+    return module
+
+
+def _optimizer(config: Config, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    optim = config.optim
+    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+    return kinds[optim.optimizer](
+        network.parameters(),
+        lr=optim.lr,
+        betas=(optim.beta1, optim.beta2),
+        eps=optim.eps,
+        weight_decay=optim.weight_decay,
+        amsgrad=optim.amsgrad,
+        fused=device.type in ("cpu", "cuda"),
+    )

@@ -1,0 +1,359 @@
+"""Configs: what loads, what is refused and how it is told, and that a saved config loads again."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.schema import Config, ConfigError, dump, from_values, load
+from configs.schema.source import SourceError, parse
+
+HERE = Path(__file__).parents[1]
+CONFIGS = sorted((HERE.parent / "configs").glob("*.yml"))
+DDIM = sorted((HERE / "golden" / "configs").glob("*.yml"))
+TINY = "data: {dataset: DIGITS}\nmodel: {ch: 32, ch_mult: [1, 2], attn_resolutions: [4]}\n"
+
+
+def write(folder: Path, text: str, name: str = "tiny.yml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write(tmp_path, TINY)
+
+
+def problems(path, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    return caught.value.lines
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *DDIM], ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_every_file_loads_and_its_dump_loads_as_the_same_config(path, tmp_path):
+    config = load(path)
+    assert load(write(tmp_path, dump(config))) == config
+    assert from_values(config.model_dump(mode="json"), "a checkpoint") == config
+
+
+def test_the_ddim_files_mean_what_they_mean_there():
+    found = {path.stem: load(path) for path in DDIM}
+    assert sorted(found) == ["bedroom", "celeba", "church", "cifar10"]
+    for name, config in found.items():
+        written = yaml.safe_load((HERE / "golden" / "configs" / f"{name}.yml").read_text())
+        assert written["model"].pop("type") == "simple"
+        for section, values in written.items():
+            for key, value in values.items():
+                got = getattr(getattr(config, section), key)
+                want = tuple(value) if isinstance(value, list) else value
+                assert got == (float(want) if isinstance(got, float) else want), (section, key)
+        assert config.model.name == "ddpm"
+        assert config.loss.name == "simple"
+    assert found["bedroom"].optim.grad_clip is None  # that file has none
+    assert found["church"].sampler().options == {"eta": 0.0}
+
+
+def test_twins_differ_in_the_loss_only():
+    for name in ("cifar10", "celeba", "bedroom", "church"):
+        plain, twin = load(name).model_dump(), load(f"{name}_s2dm").model_dump()
+        assert twin.pop("loss") == {
+            **plain.pop("loss"),
+            **{"name": "skip", "skip": 9, "tau": 0.99, "skip_noise": "fresh", "c_max": 10.0},
+        }
+        assert plain == twin
+
+
+def test_shapes_are_filled_in_from_the_data(tiny):
+    config = load(tiny)
+    assert (config.data.image_size, config.data.channels) == (8, 1)
+    options = config.model.options
+    assert (options["image_size"], options["in_channels"], options["out_ch"]) == (8, 1, 1)
+    wide = [("data.image_size", "16"), ("model.attn_resolutions", "[8]")]
+    rgb = load(tiny, [("data.dataset", "folder"), *wide])
+    assert rgb.data.dataset == "FOLDER"
+    assert rgb.model.options["in_channels"] == 3
+
+
+def test_numbers_as_people_write_them(tiny):
+    config = load(tiny, [("optim.lr", "2e-4"), ("training.n_iters", "1e5"), ("loss.name", "skip")])
+    assert config.optim.lr == 2e-4
+    assert config.training.n_iters == 100_000
+    assert isinstance(config.training.n_iters, int)
+    assert isinstance(config.loss.options["tau"], float)
+
+
+def test_a_config_cannot_change(tiny):
+    config = load(tiny)
+    with pytest.raises(ValueError, match="frozen"):
+        config.optim.lr = 1.0
+    with pytest.raises(ValueError, match="frozen"):
+        config.model.ch = 64
+    assert isinstance(config.model.options["ch_mult"], tuple)
+
+
+def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
+    path = write(
+        tmp_path,
+        "data: {dataset: DIGITZ, image_size: 8, num_workers: -1}\n"
+        "model: {ch: 32, ch_mult: [1, two], depth: 3}\n"
+        "loss: {name: skipp}\n"
+        "training: {batch_sise: 3, lr: 1}\n"
+        "optim: {lr: fast}\n",
+    )
+    lines = problems(path, ("sampling.eta", "-1", "--eta"), ("trainin.x", "1"))
+    for part in (
+        "tiny.yml: data.dataset: DIGITZ is not valid; it should be DIGITS, CIFAR10",
+        "tiny.yml: data.num_workers: -1 is not valid; it should be a whole number, at least 0",
+        'tiny.yml: model.ch_mult: [1, "two"] is not valid; it should be a list of whole numbers',
+        "tiny.yml: model.depth: there is no such key with model.name ddpm; known here: image_size",
+        "tiny.yml: loss.name: skipp is unknown; it should be simple, skip; did you mean skip?",
+        "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
+        "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
+        "tiny.yml: optim.lr: fast is not valid; it should be a number above 0",
+        "--eta: sampling.eta: -1 is not valid; it should be a number, at least 0",
+        "--trainin.x: trainin: there is no such key; did you mean training?",
+    ):
+        assert sum(line.startswith(part) for line in lines) == 1, (part, lines)
+    assert len(lines) == 10
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("training.batch_size", "true", "a whole number"),
+        ("training.batch_size", "64.5", "a whole number"),
+        ("training.batch_size", "'64'", "a whole number"),
+        ("training.batch_size", "", "a whole number"),
+        ("training.micro_batch", "7", "should divide batch_size"),
+        ("training.times", "unifrom", "did you mean uniform?"),
+        ("training.precision", "int8", "fp32, bf16 or fp16"),
+        ("data.holdout", "1", "below 1"),
+        ("data.image_size", "9", "divisible by 2"),
+        ("data.channels", "0", "at least 1"),
+        ("data.category", "church", "DIGITS has no categories"),
+        ("data.logit_transform", "true", "one of the two should be false"),
+        ("data.in_memory", "maybe", "auto, true or false"),
+        ("model.ema_rate", "1", "above 0 and below 1"),
+        ("model.ema_rate", "[]", "or a list of such"),
+        ("model.ch", "48", "multiple of 32"),
+        ("model.ch", "0", "at least 1"),
+        ("model.ch_mult", "[]", "at least one"),
+        ("model.ch_mult", "[1, 1, 1, 1, 1]", "divisible by 16"),
+        ("model.dropout", "1", "below 1"),
+        ("model.out_ch", "3", "does not fit data.channels; it should be 1"),
+        ("model.image_size", "16", "does not fit data.image_size"),
+        ("model.name", "adam", "it should be"),
+        ("model.type", "bayesian", "not supported"),
+        ("model.type", "simpel", "it should be simple"),
+        ("model.ch.x", "1", "model.ch is a value and holds no keys"),
+        ("diffusion.beta_start", "0", "above 0 and below 1"),
+        ("diffusion.beta_start", "0.5", "above beta_end"),
+        ("diffusion.beta_schedule", "linera", "linear, quad"),
+        ("diffusion.beta_max", "10", "belongs to process vpsde"),
+        ("loss.tau", "0.9", "no such key with loss.name simple"),
+        ("loss.reduction", "median", "mean or sum"),
+        ("sampling.timesteps", "1001", "more than the 1000 steps"),
+        ("sampling.skip_type", "quat", "did you mean quad?"),
+        ("sampling.sample_type", "ddmp", "did you mean ddpm?"),
+        ("sampling.variance", "small", "no effect with sample_type generalized"),
+        ("sampling.ema", "0.5", "model.ema_rate keeps 0.9999"),
+        ("sampling.last_only", "false", "it should be true"),
+        ("optim.lr", ".nan", "a number above 0"),
+        ("optim.lr", ".inf", "a number above 0"),
+        ("optim.grad_clip", "0", "above 0, or null"),
+        ("seed", "-1", "at least 0"),
+        ("seed", "1e30", "at least 0"),
+        ("comment", "5", "it should be text"),
+        ("evaluation.features", "vgg", "inception or classifier"),
+        ("training", "5", "a section"),
+        ("no_such", "5", "no such key"),
+        ("optim.lr", "[1", "expected"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_flag(tiny, key, text, told):
+    lines = problems(tiny, (key, text))
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"--{key}") or "data." in lines[0] or "model." in lines[0]
+    assert told in lines[0]
+    assert "\n" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        ("skip", "1000", "below 1000"),
+        ("skip", "0", "at least 1"),
+        ("tau", "1.1", "at most 1"),
+        ("skip_noise", "stale", "fresh or shared or closed_form"),
+        ("c_max", "0", "above 0"),
+    ],
+)
+def test_options_of_the_skip_loss(tiny, key, text, told):
+    lines = problems(tiny, ("loss.name", "skip"), (f"loss.{key}", text))
+    assert len(lines) == 1, lines
+    assert told in lines[0]
+
+
+def test_lsun_needs_a_category(tiny):
+    lines = problems(tiny, ("data.dataset", "lsun"), ("data.image_size", "8"))
+    assert lines == ("tiny.yml: data.category: is missing; LSUN needs one, such as bedroom",)
+
+
+def test_eta_has_no_meaning_for_ddpm(tiny):
+    lines = problems(tiny, ("sampling.sample_type", "ddpm_noisy"), ("sampling.eta", "1", "--eta"))
+    assert lines == (
+        "--eta: sampling.eta: 1 has no effect with sample_type ddpm_noisy; it should be 0",
+    )
+
+
+def test_the_network_has_the_channels_of_the_state(tiny):
+    config = load(tiny, [("diffusion.process", "cld"), ("loss", "{name: simple}")])
+    assert config.model.options["in_channels"] == config.model.options["out_ch"] == 2
+    assert config.process().groups == 2
+    blur = load(tiny, [("diffusion.process", "blur"), ("loss", "{name: simple}")])
+    assert blur.model.options["in_channels"] == 1
+    assert blur.process().frequencies.shape == (8, 8)
+    loads_again = load(tiny, [("diffusion", "{process: cld, parametrisation: L}")])
+    assert loads_again.process().parametrisation == "L"
+
+
+@pytest.mark.parametrize("process", ["vp", "vpsde", "cld", "blur"])
+def test_a_saved_config_is_the_same_config(tiny, process):
+    for mixed in ("none", "normal"):
+        overrides = [("diffusion", f"{{process: {process}, mixed_score: {mixed}}}")]
+        config = load(tiny, [*overrides, ("loss", "{name: simple}")])
+        assert from_values(config.model_dump(mode="json"), "a checkpoint") == config
+        assert config.diffusion.mixed_score == mixed
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
+        ("loss.name", "skip is defined for vp and vpsde, not for cld; it should be simple"),
+        ("diffusion.beta_min", "belongs to process vpsde; process cld does not use it"),
+        ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
+        ("sampling.skip_type", "need a variance-preserving process"),
+    ],
+)
+def test_what_does_not_fit_the_process_is_refused(tiny, override, text):
+    value = {"loss.name": "skip", "sampling.skip_type": "karras"}.get(override, "1")
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        load(tiny, [("diffusion.process", "cld"), (override, value)])
+
+
+def test_a_continuous_process_has_its_own_keys(tiny, tmp_path):
+    config = load(tiny, [("diffusion.process", "vpsde"), ("diffusion.beta_max", "10")])
+    assert config.diffusion.options(8) == {"beta_min": 0.1, "beta_max": 10.0}
+    assert load(write(tmp_path, dump(config), "again.yml")) == config
+    lines = problems(tiny, ("diffusion.process", "vpsde"), ("diffusion.beta_end", "0.02"))
+    assert "belongs to process vp" in lines[0]
+    lines = problems(tiny, ("diffusion.process", "vpsde"), ("sampling.skip_type", "ddim_uniform"))
+    assert "discrete times" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "options", "clip"),
+    [
+        ({}, "ddim", {"eta": 0.0}, False),
+        ({"sample_type": "ddim", "eta": "0.5", "clip": "true"}, "ddim", {"eta": 0.5}, True),
+        ({"sample_type": "ddpm_noisy"}, "ddpm", {"variance": "large"}, True),
+        ({"sample_type": "ddpm"}, "ddpm", {"variance": "small"}, True),
+        ({"sample_type": "ddpm", "variance": "large"}, "ddpm", {"variance": "large"}, True),
+        ({"sample_type": "ddpm", "clip": "false"}, "ddpm", {"variance": "small"}, False),
+    ],
+)
+def test_sample_types_are_samplers(tiny, overrides, name, options, clip):
+    given = [(f"sampling.{key}", value) for key, value in overrides.items()]
+    sampler = load(tiny, [("model.var_type", "fixedsmall"), *given]).sampler()
+    assert (sampler.name, sampler.options, sampler.clip) == (name, options, clip)
+    from functions.grids import GRIDS
+    from functions.samplers import SAMPLERS
+
+    process = load(tiny).process()
+    assert SAMPLERS[sampler.name](process, GRIDS["uniform"](process, 5), **sampler.options).nfe == 5
+
+
+def test_ema_rates(tiny):
+    assert load(tiny, [("model.ema_rate", "[0.99, 0.999]")]).model.ema_rates == (0.99, 0.999)
+    assert load(tiny, [("model.ema", "false")]).model.ema_rates == ()
+    both = [("model.ema_rate", "[0.99, 0.999]"), ("sampling.ema", "0.999")]
+    assert load(tiny, both).sampling.ema == 0.999
+
+
+def test_extends_merges_sections_and_names_the_right_file(tmp_path):
+    write(tmp_path, TINY + "optim: {lr: 1e-3, beta1: 2}\n", "base.yml")
+    write(tmp_path, "extends: base.yml\nloss: {name: skip}\n", "middle.yml")
+    twin = write(tmp_path, "extends: middle.yml\nloss: {skip: 4}\noptim: {eps: no}\n", "twin.yml")
+    lines = problems(twin)
+    assert any(line.startswith("base.yml: optim.beta1: 2 ") for line in lines)
+    assert any(line.startswith("twin.yml: optim.eps: false ") for line in lines)
+    mine = write(tmp_path, "extends: cifar10.yml\ncomment: mine\n", "mine.yml")
+    assert load(mine) == load("cifar10", [("comment", "mine")])
+    config = load(twin, [("optim.beta1", "0.9"), ("optim.eps", "1e-8")])
+    assert (config.loss.name, config.loss.options["skip"], config.optim.lr) == ("skip", 4, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the file is empty"),
+        ("- 1\n- 2\n", "it should hold sections"),
+        (
+            "data: {dataset: DIGITS}\ndata: {}\n",
+            "line 2, column 1: the key 'data' is written twice",
+        ),
+        ("data: {a: 1, a: 2}\n", "line 1, column 14: the key 'a' is written twice"),
+        ("data: [1\n", "bad.yml: line"),
+        ("1: 2\n", "the key 1 is not text"),
+        ("model: !!python/object:argparse.Namespace {}\n", "never loaded"),
+        ("data: &a [*a]\n", "contains itself"),
+        ("extends: bad.yml\n", "goes in a circle: bad.yml -> bad.yml"),
+        ("extends: gone.yml\n", "there is no file"),
+        ("extends: [a]\n", "is not the name of a file"),
+        ("model: {}\n", "bad.yml: data: is missing; it should be a section"),
+        ("data: {dataset: FOLDER}\n", "data.image_size: is missing; it should be a whole number"),
+    ],
+)
+def test_bad_files(tmp_path, text, told):
+    lines = problems(write(tmp_path, text, "bad.yml"))
+    assert len(lines) == 1, lines
+    assert told in lines[0]
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    path = tmp_path / "bad.yml"
+    path.write_bytes(b"\xff\xfe\x00data")
+    assert "not UTF-8 text" in problems(path)[0]
+
+
+def test_names_are_searched_here_and_in_the_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load("cifar10") == load("cifar10.yml") == load(CONFIGS[0].parent / "cifar10.yml")
+    (tmp_path / "configs").mkdir()
+    write(tmp_path / "configs", TINY, "mine.yml")
+    assert load("mine.yml").data.dataset == "DIGITS"
+    assert "did you mean mine.yml?" in problems("mien.yml")[0]
+    assert "is a folder" in problems(tmp_path)[0]
+
+
+def test_yaml_dates_and_near_numbers_stay_text():
+    assert parse("{a: 2020-01-01, b: e5, c: 1e, d: 1.2.3}", "x") == {
+        "a": "2020-01-01",
+        "b": "e5",
+        "c": "1e",
+        "d": "1.2.3",
+    }
+    assert parse("[2e-4, 1e5, 1., .5, -1E3, +2.5e-1]", "x") == [2e-4, 1e5, 1.0, 0.5, -1e3, 0.25]
+    with pytest.raises(SourceError, match="--x: line 1"):
+        parse("]", "--x")
+
+
+def test_the_error_is_one_block():
+    err = ConfigError("one", "two")
+    assert str(err) == "one\n       two"
+    assert issubclass(ConfigError, ValueError)
+    assert Config.model_config["frozen"]

@@ -1,0 +1,146 @@
+"""`--use_pretrained` with every foreign layout, and what it says where there is nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from main import main
+from models import build, interop
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "models"
+SMALL = [
+    *("--model.ch", "32", "--model.ch_mult", "[1,1]", "--model.num_res_blocks", "1"),
+    *("--model.attn_resolutions", "[8]", "--data.dataset", "FOLDER", "--data.image_size", "16"),
+]
+
+
+def draw(exp: Path, source: str | None, folder: str = "images", *more: str) -> int:
+    pretrained = ["--use_pretrained", *([source] if source else [])]
+    return main(
+        [
+            *("--config", "cifar10.yml", "--exp", str(exp), "--device", "cpu", "--ni", *pretrained),
+            *("--sample", "--images", "--n_samples", "3", "--timesteps", "4", "-i", folder),
+            *("--sampling.batch_size", "3", *SMALL, *more),
+        ]
+    )
+
+
+def images(exp: Path, folder: str = "images") -> np.ndarray:
+    paths = [exp / "image_samples" / folder / f"{i}.png" for i in range(3)]
+    return np.stack([np.asarray(Image.open(path)) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The network of the stored checkpoint, its average loaded."""
+    net = build(
+        "ddpm", image_size=16, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(8,)
+    )
+    state, info = interop.read(GOLDEN / "ckpt.pth")
+    assert info["weights"] == "ema"
+    interop.load_foreign(net, state, info["layout"])
+    return net.eval()
+
+
+def test_every_layout_gives_the_same_images(tmp_path: Path, network) -> None:
+    plain = interop.export(network, "ddim")
+    torch.save(plain, tmp_path / "plain.ckpt")
+    torch.save({f"module._orig_mod.{k}": v for k, v in plain.items()}, tmp_path / "wrapped.ckpt")
+    diffusers = tmp_path / "diffusers"
+    diffusers.mkdir()
+    text = (GOLDEN / "diffusers_tiny_config.json").read_text()
+    narrow = text.replace("    32,\n    64\n", "    32,\n    32\n")
+    assert narrow != text
+    (diffusers / "config.json").write_text(narrow)
+    weights = interop.export(network, "diffusers")
+    save_file(weights, str(diffusers / "diffusion_pytorch_model.safetensors"))
+    sources = [
+        GOLDEN / "ckpt.pth",
+        *(tmp_path / n for n in ("plain.ckpt", "wrapped.ckpt", "diffusers")),
+    ]
+    drawn = []
+    for i, source in enumerate(sources):
+        assert draw(tmp_path, str(source), f"s{i}") == 0
+        drawn.append(images(tmp_path, f"s{i}"))
+    assert len(np.unique(drawn[0], axis=0)) == 3
+    for other in drawn[1:]:
+        assert np.array_equal(other, drawn[0])
+
+
+def test_a_folder_of_the_ddim_repository_is_sampled_from(tmp_path: Path) -> None:
+    run = tmp_path / "logs/old"
+    run.mkdir(parents=True)
+    shutil.copy(GOLDEN / "ckpt.pth", run / "ckpt.pth")
+    words = ["--config", "cifar10.yml", "--exp", str(tmp_path), "--doc", "old", "--device", "cpu"]
+    more = ["--sample", "--images", "--n_samples", "3", "--timesteps", "4", *SMALL]
+    assert main([*words, *more]) == 0
+    assert draw(tmp_path, str(GOLDEN / "ckpt.pth"), "direct") == 0
+    assert np.array_equal(images(tmp_path), images(tmp_path, "direct"))
+
+
+def test_published_weights_put_by_hand_are_found(tmp_path: Path) -> None:
+    home = tmp_path / "pretrained"
+    home.mkdir()
+    shutil.copy(GOLDEN / "ckpt.pth", home / "folder")
+    assert draw(tmp_path, None) == 0
+
+
+CASES = {
+    "wrong network": ([str(GOLDEN / "ckpt.pth"), "images", "--model.ch", "64"], 1, "does not fit"),
+    "no file": (["nowhere.pth"], 2, "no such file"),
+    "nothing published": ([None], 2, "no published EMA model"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_clear_line(tmp_path: Path, capsys, name: str) -> None:
+    arguments, code, text = CASES[name]
+    assert draw(tmp_path, *arguments) == code
+    message = capsys.readouterr().err
+    assert text in message and message.count("error:") == 1 and "Traceback" not in message
+
+
+@pytest.mark.parametrize("how", ["package missing", "network missing"])
+def test_without_the_hub_one_line_says_what_to_put_where(
+    tmp_path: Path, capsys, monkeypatch, how: str
+) -> None:
+    hub = None
+    if how == "network missing":
+        hub = type(sys)("huggingface_hub")
+
+        def refuse(*_args, **_options):
+            raise ConnectionError("no route")
+
+        hub.snapshot_download = refuse
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    more = [
+        "--data.dataset",
+        "CIFAR10",
+        "--data.image_size",
+        "32",
+        "--model.attn_resolutions",
+        "[16]",
+    ]
+    assert draw(tmp_path, None, "images", *more) in (1, 2)
+    message = capsys.readouterr().err
+    assert "fusing/ddpm-cifar10-ema" in message and str(tmp_path / "pretrained/cifar10") in message
+    assert message.count("error:") == 1
+
+
+def test_a_malicious_file_is_refused_unexecuted(tmp_path: Path, capsys) -> None:
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"temb.dense.0.weight": Bomb()}, tmp_path / "bomb.pth")
+    assert draw(tmp_path, str(tmp_path / "bomb.pth")) == 1
+    assert not (tmp_path / "pwned").exists()
+    assert capsys.readouterr().err.count("error:") == 1
