@@ -55,13 +55,17 @@ def _run(command: parse.Command) -> None:
         return rewrite.rewrite(command) if _rank() == 0 else None
     config = locate.config_of(command)
     if command.verb == "print_plan":
-        from runners.look import list_parts
+        from runners.look import print_plan
 
-        return _print(list_parts.print_plan(config, command.options.picture))
-    if command.verb in ("describe", "check_data"):
+        return _print(print_plan.print_plan(config, command.options.picture))
+    if command.verb == "describe":
         from runners.look import dry_run
 
-        return getattr(dry_run, command.verb)(config, command.options)
+        return dry_run.describe(config, command.options)
+    if command.verb == "check_data":
+        from runners.look import check_data
+
+        return check_data.check_data(config, command.options)
     from runners.diffusion import Diffusion
 
     with Diffusion(config, command.options) as diffusion:

@@ -82,7 +82,8 @@ def picture(path: Path) -> None:
     """Real and sampled digits side by side."""
     from configs.schema import load
     from datasets import get_dataset
-    from runners.record.image_folder import read_back, save
+    from runners.record.image_files import save
+    from runners.record.image_folder import read_back
     from runners.sheets import sheet
 
     dataset, _ = get_dataset(load("digits.yml"))
@@ -101,7 +102,7 @@ def gallery() -> list[Path]:
     """A picture of every mode, and where they are."""
     from configs.schema import load
     from datasets import get_dataset
-    from runners.record.image_folder import save, to_picture
+    from runners.record.image_files import save, to_picture
 
     _, held_out = get_dataset(load("digits.yml"))
     assert held_out is not None

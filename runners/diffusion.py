@@ -19,12 +19,13 @@ from runners.machine import processes
 from runners.machine.processes import Ranks
 from runners.machine.signals import leaving_on_request, stop_request
 from runners.machine.versions import versions
-from runners.measure import evaluate
+from runners.measure import reference
+from runners.measure.held_out import held_out_loss
 from runners.measure.meter import Meter
 from runners.model.load import Model, open_model, scaling_of, weights_for
 from runners.picture import Studio, nearest
-from runners.record import image_folder, run_folder
-from runners.sampling.drawer import sample_all
+from runners.record import files, image_folder, run_folder
+from runners.sample.images import sample_all
 from runners.sampling.walk import Walk, walk_for
 from runners.sweep import job
 from runners.train import training
@@ -77,8 +78,10 @@ class Diffusion:
         if self.options.picture is not None:
             return self._draw_picture(self.options.picture)
         count, ranks = self.config.sampling.n_samples, self.ranks
-        if self.options.fid and count < evaluate.FEWEST:
-            raise ConfigError(f"--n_samples {count}: --fid needs at least {evaluate.FEWEST} images")
+        if self.options.fid and count < reference.FEWEST:
+            raise ConfigError(
+                f"--n_samples {count}: --fid needs at least {reference.FEWEST} images"
+            )
         model, walk, made_by = self._open()
         config, drawer = model.config, model.drawer(model.config, walk, ranks.device)
         folder = self._image_folder(made_by)
@@ -154,7 +157,7 @@ class Diffusion:
         for rate in rates:
             found = weights_for(self.config, self.options, rate)
             model = open_model(self.config, found, self.ranks.device)
-            values = evaluate.held_out_loss(model.denoiser(), held_out, model.config, self.ranks)
+            values = held_out_loss(model.denoiser(), held_out, model.config, self.ranks)
             results[found.kind] = {**values, **found.provenance()}
             if self.ranks.first:
                 shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
@@ -171,8 +174,8 @@ class Diffusion:
             steps = {str(result["training_step"]) for result in results.values()}
             path = self.options.run / f"test-{'-'.join(steps)}.json"
             if path.exists():
-                run_folder.move_aside(path)
-            run_folder.write_text(path, json.dumps(record, indent=1) + "\n")
+                files.move_aside(path)
+            files.write_text(path, json.dumps(record, indent=1) + "\n")
 
     def _choose(self, run: Path) -> str:
         """What to do about the run's folder: "new", "resume" or "overwrite"."""
@@ -197,7 +200,7 @@ class Diffusion:
 
         def prepare() -> None:
             if self.options.overwrite and folder.exists():
-                run_folder.move_aside(folder)
+                files.move_aside(folder)
             image_folder.claim(folder, made_by)
 
         self.ranks.on_first(prepare)
@@ -223,8 +226,8 @@ class Diffusion:
         }
         path = folder / "eval.json"
         if path.exists():
-            run_folder.move_aside(path)
-        run_folder.write_text(path, json.dumps(record, indent=1) + "\n")
+            files.move_aside(path)
+        files.write_text(path, json.dumps(record, indent=1) + "\n")
         for label, value in figures.items():
             print(f"{label:>28}  {value:.6g}", flush=True)
         yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from configs.command.options import Options
 from configs.schema import Config, dump
-from datasets import find_splits, inspect
+from datasets import find_splits
 from models import build
 
 GIB = 2**30
@@ -26,15 +26,6 @@ def describe(config: Config, options: Options) -> None:
     for line in lines(config, options):
         if os.environ.get("RANK", "0") == "0":
             print(line)
-
-
-def check_data(config: Config, options: Options) -> None:
-    """Decode every image and print the counts. Raises OSError where some cannot be read."""
-    report = inspect(config, options.datasets)
-    if os.environ.get("RANK", "0") == "0":
-        print(report)
-    if report.bad:
-        raise OSError(f"unreadable images: {len(report.bad)}; their names are above")
 
 
 def lines(config: Config, options: Options) -> Iterator[str]:

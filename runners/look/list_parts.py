@@ -7,14 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from configs.command.options import Picture
-from configs.schema import Config, specs
+from configs.schema import specs
 from functions.adaptive import ADAPTIVE
 from functions.grids import GRIDS
 from functions.samplers import ABOUT, SAMPLERS
 from functions.scales import SCALES
-from runners import picture as pictures
-from runners.sampling.walk import scale_for, walk_for
 
 
 def list_samplers() -> Iterator[str]:
@@ -31,30 +28,6 @@ def list_samplers() -> Iterator[str]:
         yield f"{name.ljust(widths[0])}  the DDIM repository's name of {meaning}"
     yield from _described("grids (--skip_type)", GRIDS)
     yield from _described("eps scales (--eps_scale)", SCALES)
-
-
-def print_plan(config: Config, picture: Picture | None = None) -> list[str]:
-    """The table of coefficients that the config's sampling would walk, or drawing this picture,
-    line by line.
-
-    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together, or the
-    picture cannot be drawn with them.
-    """
-    process = config.process()
-    walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
-    if picture is not None:
-        pictures.identity(config, picture)  # refuses what cannot be pictured
-        walked = pictures.walked(config, process, walk, picture)
-        if walked is None:
-            return [pictures.NOTHING]
-        walk = walked
-    scale_for(config, process)  # refuses what does not fit the process
-    return [
-        str(walk),
-        *(f"note: {warning}" for warning in walk.warnings),
-        *([f"the network's noise estimate is multiplied by {scale}"] if scale else []),
-        str(walk.plan),
-    ]
 
 
 def _described(title: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:

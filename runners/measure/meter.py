@@ -13,7 +13,7 @@ from datasets import ImageDataset
 from functions import metrics
 from models.features import Extractor
 from runners.machine.processes import Ranks
-from runners.measure import evaluate
+from runners.measure import evaluate, reference
 
 NEIGHBOURS = 8  # images of which the nearest training image is looked for
 AT_ONCE = 256  # features whose distances from all training images are held in memory
@@ -35,7 +35,7 @@ class Meter:
     ) -> None:
         self.ranks, self.config, self.dataset = ranks, config, dataset
         self.extractor = extractor or evaluate.extractor_for(config, dataset, cache, ranks)
-        self.reference = evaluate.reference_for(
+        self.reference = reference.reference_for(
             dataset, self.extractor, cache, config.evaluation.batch_size, ranks
         )
         self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
@@ -43,7 +43,7 @@ class Meter:
 
     def add(self, indices: Any, images: Tensor) -> None:
         """Features of uint8 images (n, C, H, W) with their image indices."""
-        features, logits = evaluate.features_of(
+        features, logits = reference.features_of(
             iter(images.split(self.config.evaluation.batch_size)), self.extractor
         )
         self.parts.append((torch.tensor(list(indices)), features, logits))
@@ -104,7 +104,7 @@ class Meter:
             "fingerprint": self.dataset.fingerprint(),
             "images": self.reference.n,
             "real_halves_distance": self.reference.split_distance,
-            "same_size_distance": evaluate.same_size_distance(
+            "same_size_distance": reference.same_size_distance(
                 self.reference, self.config.sampling.n_samples
             ),
             "extractor": self.extractor.name,

@@ -14,11 +14,11 @@ from configs.schema import Config, ConfigError, from_values
 from functions.denoiser import Denoiser, Scaled
 from functions.process import Process
 from models import build
+from runners.machine.precision import laid_out
 from runners.model import weights
 from runners.record import run_folder
 from runners.sampling.drawer import Drawer
 from runners.sampling.walk import Walk, scale_for
-from runners.train.trainer import laid_out
 
 log = logging.getLogger("skip_step")
 

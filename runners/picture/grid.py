@@ -10,7 +10,7 @@ import torch
 from configs.command.options import Picture
 from configs.schema import Config, ConfigError
 from runners.picture.studio import Studio
-from runners.sampling.drawer import drawn
+from runners.sampling.blocks import drawn
 from runners.sheets.sheet import abreast, sheet
 
 

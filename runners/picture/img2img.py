@@ -20,7 +20,8 @@ from functions.process import Process
 from runners.picture.inputs import Input, read_images, record, to_data
 from runners.picture.sequence import levels
 from runners.picture.studio import Studio
-from runners.sampling.drawer import Noise, in_blocks
+from runners.sampling.blocks import in_blocks
+from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk, end_of
 from runners.sheets.sheet import sheet
 

@@ -18,7 +18,8 @@ from functions.plan import Plan
 from functions.process import Process
 from runners.picture.inputs import Input, read_images, read_mask, record, to_data
 from runners.picture.studio import Studio
-from runners.sampling.drawer import Noise, in_blocks
+from runners.sampling.blocks import in_blocks
+from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk, walk_for
 from runners.sheets.sheet import sheet
 

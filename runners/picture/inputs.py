@@ -19,7 +19,7 @@ from configs.schema.sections import Data
 from datasets.pixels import BAD_FILE, MODES, Picture, decode, describe
 from datasets.sources.folder import EXTENSIONS
 from datasets.transforms import to_model
-from runners.train.trainer import mixed_seed
+from runners.machine.seeds import mixed_seed
 
 BRUSH = ("1", "L", "LA", "P", "RGB", "RGBA")  # the modes a mask may have
 WHITE = 128  # the darkest grey that counts as white

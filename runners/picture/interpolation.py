@@ -21,8 +21,10 @@ from functions.plan import Plan
 from functions.process import Process
 from runners.picture.inputs import Input, read_images, record, to_data
 from runners.picture.studio import Studio
-from runners.record.run_folder import write_text
-from runners.sampling.drawer import Noise, finite, in_blocks, last_of
+from runners.record.files import write_text
+from runners.sampling.blocks import finite, in_blocks
+from runners.sampling.drawer import last_of
+from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk
 from runners.sheets.sheet import abreast, animation, sheet
 

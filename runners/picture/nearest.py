@@ -12,11 +12,11 @@ from configs.command.options import Options, Picture
 from configs.schema import Config, ConfigError
 from datasets import get_dataset
 from runners.machine.processes import Ranks
-from runners.measure import evaluate
+from runners.measure import evaluate, reference
 from runners.measure.meter import Meter
 from runners.picture.studio import Gallery, Studio
-from runners.record import run_folder
-from runners.sampling.drawer import drawn
+from runners.record import files
+from runners.sampling.blocks import drawn
 from runners.sheets.sheet import abreast, sheet
 
 MOST = 32  # samples on the sheet
@@ -42,7 +42,7 @@ def gallery(config: Config, options: Options, ranks: Ranks) -> Gallery:
     """
     dataset, _ = get_dataset(config, options.datasets)
     assert options.picture is not None
-    count, most = options.picture.neighbours, min(len(dataset), evaluate.KEPT_FEATURES)
+    count, most = options.picture.neighbours, min(len(dataset), reference.KEPT_FEATURES)
     if count > most:
         raise ConfigError(f"--neighbours {count}: only {most:,} training images are looked among")
     return Gallery(dataset, evaluate.extractor_for(config, dataset, options.cache, ranks))
@@ -70,7 +70,7 @@ def draw(studio: Studio) -> list[Path]:
     parts = drawn(studio.drawer, config, range(count))
     images = torch.cat([images.cpu() for _, images in parts])
     split = iter(images.split(config.evaluation.batch_size))
-    features, _ = evaluate.features_of(split, meter.extractor)
+    features, _ = reference.features_of(split, meter.extractor)
     found = meter.nearest(features, picture.neighbours)
     usual = _usual(meter)
     rows = [
@@ -100,7 +100,7 @@ def draw(studio: Studio) -> list[Path]:
         ],
     }
     path = studio.folder / "nearest.json"
-    run_folder.write_text(path, json.dumps(record, indent=1) + "\n")
+    files.write_text(path, json.dumps(record, indent=1) + "\n")
     singles = [studio.save(f"{index}.png", image) for index, image in enumerate(images)]
     return [studio.save("nearest.png", page), path, *singles]
 

@@ -18,7 +18,8 @@ from configs.schema import Config, ConfigError, specs
 from functions.plan import Plan
 from functions.process import Process
 from runners.picture.studio import Studio
-from runners.sampling.drawer import Noise, finite, whole_blocks
+from runners.sampling.blocks import finite, whole_blocks
+from runners.sampling.noise import Noise
 from runners.sampling.walk import walk_for
 from runners.sheets.sheet import abreast, animation, sheet
 

@@ -16,7 +16,7 @@ from datasets.transforms import to_uint8
 from models.features import Extractor
 from runners.machine.processes import Ranks
 from runners.model.load import Model
-from runners.record import image_folder
+from runners.record import image_files
 from runners.sampling.drawer import Drawer
 from runners.sampling.walk import Walk
 
@@ -76,8 +76,8 @@ class Studio:
     def save(self, name: str, picture: Image.Image | Tensor) -> Path:
         """Write a picture, or a uint8 image (C, H, W), below the folder; its path."""
         path = self.folder / name
-        shown = image_folder.to_picture(picture) if isinstance(picture, Tensor) else picture
-        image_folder.save(shown, path)
+        shown = image_files.to_picture(picture) if isinstance(picture, Tensor) else picture
+        image_files.save(shown, path)
         return path
 
 

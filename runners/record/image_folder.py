@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from configs.schema import ConfigError
-from runners.record.run_folder import write_text
+from runners.record.files import write_text
+from runners.record.image_files import save, to_picture
 
 
 class Writer:
@@ -43,34 +44,6 @@ class Writer:
 
     def _write(self, index: int, image: Tensor) -> None:
         save(to_picture(image), self.folder / f"{index}.png")
-
-
-def save(picture: Image.Image, path: Path, **options: Any) -> None:
-    """Write a picture in the format of the path's suffix, whole or not at all; options: Pillow's.
-
-    Folders are made where they are missing.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        picture.save(temporary, format=path.suffix[1:].upper(), **options)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """A uint8 image (C, H, W) of 1, 2, 3 or 4 channels as a Pillow image."""
-    array = image.permute(1, 2, 0).numpy()
-    if array.shape[2] not in (1, 2, 3, 4):
-        raise ValueError(f"a PNG has 1 to 4 channels, these images have {array.shape[2]}")
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def pixels(picture: Image.Image) -> Tensor:
-    """A picture of 8 bits a channel as uint8 (C, H, W): `to_picture` undone."""
-    array = np.array(picture)
-    return torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
 
 
 def read_back(folder: Path, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 
 from configs.schema import Config, ConfigError
@@ -24,30 +23,6 @@ FREE_TO_CHANGE = {
     "evaluation": None,
     "comment": None,
 }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary file beside it, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def move_aside(folder: Path) -> Path:
-    """Rename an existing folder to a free name with the time in it, and say so."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    target = folder.with_name(f"{folder.name}.{stamp}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder.with_name(f"{folder.name}.{stamp}-{number}")
-    folder.rename(target)
-    log.warning("moved %s to %s", folder, target)
-    return target
 
 
 def require_run(folder: Path) -> Path:

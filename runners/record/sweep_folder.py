@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from configs.schema import ConfigError
-from runners.record import cells, run_folder
+from runners.record import cells, files
 
 try:
     import fcntl
@@ -74,22 +74,22 @@ def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: 
         if overwrite and folder.exists():
             if busy := _busy(folder, "cells-*.jsonl"):
                 raise ConfigError(f"--overwrite: {busy} is being filled by another job")
-            run_folder.move_aside(folder)
-        files = list(folder.glob("cells-*.jsonl"))
-        others = [path for path in files if f"-of-{part[1]}." not in path.name]
+            files.move_aside(folder)
+        found = list(folder.glob("cells-*.jsonl"))
+        others = [path for path in found if f"-of-{part[1]}." not in path.name]
         if busy := next((path for path in others if _busy(folder, path.name)), None):
             raise ConfigError(f"{busy}: another job divides this sweep otherwise; give the same N")
         path = folder / "sweep.json"
         if path.exists():
             meta = _united(folder, cells.load(folder).meta, meta)
-        elif any(file.stat().st_size for file in files):
+        elif any(file.stat().st_size for file in found):
             raise ConfigError(
                 f"{folder} holds cells but no sweep.json, so nobody knows how they were made; give "
                 "this sweep another --name, or move the folder aside with --overwrite"
             )
         folder.mkdir(exist_ok=True)
         shard = Shard(folder, part)
-        run_folder.write_text(path, json.dumps(meta, indent=1) + "\n")
+        files.write_text(path, json.dumps(meta, indent=1) + "\n")
     return shard
 
 

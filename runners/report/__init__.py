@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from runners.record.run_folder import write_text
+from runners.record.files import write_text
 
 __all__ = ["write"]
 

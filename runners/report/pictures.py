@@ -12,7 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from runners.record.image_folder import pixels, to_picture
+from runners.record.image_files import pixels, to_picture
 from runners.report.study import Point
 from runners.sheets import sheet as sheets
 

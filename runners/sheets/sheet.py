@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from runners.record import image_folder
+from runners.record import image_files
 
 INK, PALE, EDGE = 0, 96, 176  # greys of words, of the note, of the line around an image
 SMALLEST, LARGEST = 18, 30  # a letter grows with the images, so that both are seen alike
@@ -126,7 +126,7 @@ def animation(
     times = [milliseconds] * (len(frames) - 1) + [hold]
     options = {"lossless": True, "method": 4} if path.suffix == ".webp" else {"disposal": 1}
     rest = shown[1:]
-    image_folder.save(
+    image_files.save(
         shown[0], path, save_all=True, append_images=rest, duration=times, loop=0, **options
     )
 
@@ -242,7 +242,7 @@ def _paste(
     page: Image.Image, cell: Tensor, place: tuple[int, int], size: tuple[int, int], framed: bool
 ) -> None:
     channels = {2: 1, 4: 3}.get(cell.shape[0], cell.shape[0])
-    picture = image_folder.to_picture(cell[:channels].cpu()).resize(size, Image.Resampling.NEAREST)
+    picture = image_files.to_picture(cell[:channels].cpu()).resize(size, Image.Resampling.NEAREST)
     if framed:  # so that white images do not run into the paper
         x, y = place
         corners = (x - 1, y - 1, x + size[0], y + size[1])

@@ -22,13 +22,13 @@ from configs.schema import Config, ConfigError, from_values, specs
 from runners.machine.processes import Ranks
 from runners.machine.signals import STOPPED, StopRequest, stop_request
 from runners.machine.versions import versions
-from runners.measure import evaluate
+from runners.measure import reference
 from runners.measure.meter import Meter
 from runners.model.load import Model, adopt, open_model, other_data, scaling_of, weights_for
 from runners.model.weights import Weights
-from runners.record import cells, image_folder, sweep_folder
+from runners.record import cells, image_files, sweep_folder
 from runners.report import rewrite
-from runners.sampling.drawer import drawn, share
+from runners.sampling.blocks import drawn, share
 from runners.sampling.walk import Walk, scale_for, walk_for
 from runners.sheets import sheet
 from runners.sweep.progress import Progress
@@ -90,8 +90,8 @@ class Job:
         samplers, steps or what is in the folder do not go together.
         """
         count, options = self.config.sampling.n_samples, self.options
-        if count < evaluate.FEWEST:
-            raise ConfigError(f"--n_samples {count}: a sweep needs at least {evaluate.FEWEST}")
+        if count < reference.FEWEST:
+            raise ConfigError(f"--n_samples {count}: a sweep needs at least {reference.FEWEST}")
         self._look_at_runs()
         part, parts = options.shard
         every = self._cells()
@@ -281,7 +281,7 @@ class Job:
         indices = self.ranks.gather(torch.tensor(list(shown)).long())
         images = self.ranks.gather(own)[indices.argsort()]
         if self.ranks.first:
-            image_folder.save(sheet.sheet([list(images)], least=1, gap=0), self.folder / cell.sheet)
+            image_files.save(sheet.sheet([list(images)], least=1, gap=0), self.folder / cell.sheet)
 
     def _report(self) -> None:
         if cells.load(self.folder).cells:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -23,9 +22,9 @@ from functions.loss import LOSSES
 from functions.process import Process
 from functions.times import TIMES
 from models.ema import EMA
+from runners.machine.precision import autocast, laid_out, memory_format
 from runners.machine.processes import Ranks
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+from runners.machine.seeds import seed_step
 
 
 class NonFiniteLossError(RuntimeError):
@@ -45,38 +44,6 @@ class Step:
     t: Tensor
     grad_norm: Tensor
     lr: float
-
-
-def mixed_seed(*numbers: int) -> int:
-    """One seed of 63 bits from several numbers; neighbours give unrelated ones."""
-    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
-    return (int(state[0]) << 32 | int(state[1])) >> 1
-
-
-def seed_step(seed: int, rank: int, step: int) -> None:
-    """Make all randomness that follows a function of these three numbers."""
-    torch.manual_seed(mixed_seed(seed, rank, step))
-
-
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """The mixed-precision context of fp32 (none), bf16 or fp16."""
-    dtype = PRECISIONS[precision]
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
-
-
-def laid_out(network: nn.Module, config: Config, device: torch.device) -> nn.Module:
-    """The network on its device, weights in the config's memory format; on a CPU as `build` made
-    them, because the convolutions there want channels last in any case.
-    """
-    network = network.to(device)
-    if device.type == "cpu":
-        return network
-    return network.to(memory_format=memory_format(config))
-
-
-def memory_format(config: Config) -> torch.memory_format:
-    """How images lie in memory."""
-    return torch.channels_last if config.training.channels_last else torch.contiguous_format
 
 
 class Trainer:

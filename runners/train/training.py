@@ -20,16 +20,18 @@ from functions.denoiser import Denoiser
 from functions.loss import clamped_from
 from models import build, checkpoint
 from runners.machine.processes import Ranks
+from runners.machine.seeds import seed_step
 from runners.machine.signals import STOPPED, stop_request
 from runners.machine.versions import versions
-from runners.measure.evaluate import held_out_loss
+from runners.measure.held_out import held_out_loss
+from runners.measure.window import Window
 from runners.model import weights
-from runners.record import image_folder, run_folder
+from runners.record import files, image_files, run_folder
 from runners.sampling.drawer import Drawer
 from runners.sampling.walk import walk_for
 from runners.sheets import sheet
-from runners.train.journal import Journal, Window, memory
-from runners.train.trainer import NonFiniteLossError, Step, Trainer, seed_step
+from runners.train.journal import Journal, memory
+from runners.train.trainer import NonFiniteLossError, Step, Trainer
 
 log = logging.getLogger("skip_step")
 
@@ -168,8 +170,8 @@ class TrainingRun:
         if not self.ranks.first:
             return
         sheet = self._with_average(self._sheet)
-        journal.picture(step, "samples", image_folder.pixels(sheet))
-        image_folder.save(sheet, self.run / "samples" / f"step_{step}.png")
+        journal.picture(step, "samples", image_files.pixels(sheet))
+        image_files.save(sheet, self.run / "samples" / f"step_{step}.png")
 
     def _sheet(self, denoiser: Denoiser) -> Image.Image:
         config, data = self.config, self.config.data
@@ -212,9 +214,9 @@ def open_run(
         if choice == "overwrite":
             for folder in (run, board):
                 if folder.exists():
-                    run_folder.move_aside(folder)
+                    files.move_aside(folder)
         if not (run / "config.yml").exists():
-            run_folder.write_text(run / "config.yml", dump(config))
+            files.write_text(run / "config.yml", dump(config))
 
     ranks.on_first(prepare)
     if choice != "resume":

@@ -13,7 +13,7 @@ from functions.grids import uniform
 from functions.plan import apply, solve
 from functions.process import CLD, VP, VPSDE, Blur
 from functions.samplers import gddim, heun
-from runners.sampling.drawer import Noise
+from runners.sampling.noise import Noise
 from tests.analytic import Gauss, Mixture
 
 PROCESSES = {"vp": VP(), "vpsde": VPSDE(), "cld": CLD(), "blur": Blur(4)}

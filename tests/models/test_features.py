@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from functions.metrics import Moments, frechet, inception_score, kid, label, precision_recall
-from models import features
 from models.features import Inception, classifier, inception
+from models.features import extractors as features
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
 
-from runners.record.image_folder import pixels, to_picture
+from runners.record.image_files import pixels, to_picture
 from runners.sheets.sheet import EDGE, INK, PALE, abreast, animation, beside, sheet
 
 LONG = "wider than any image 1°\nand has two lines"

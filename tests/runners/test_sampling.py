@@ -18,7 +18,8 @@ from functions.process import VP
 from functions.samplers import ddim
 from main import main
 from models import build, checkpoint
-from runners.sampling.drawer import Drawer, blocks
+from runners.sampling.blocks import blocks
+from runners.sampling.drawer import Drawer
 from tests.commands import TINY, run, start, wait_for
 
 COUNT = 20

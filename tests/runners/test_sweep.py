@@ -12,7 +12,7 @@ from PIL import Image
 
 from functions.metrics import Moments
 from main import main
-from runners.measure.evaluate import Reference, same_size_distance
+from runners.measure.reference import Reference, same_size_distance
 from runners.record import cells
 from runners.record.sweep_folder import Shard
 from runners.report import rewrite

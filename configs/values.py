@@ -1,0 +1,172 @@
+"""Values of options: what an annotation allows, how it is read from text, how it is said in words.
+
+Annotated[int, Ge(0), Le(3)]        a whole number from 0 to 3
+Annotated[float, Gt(0)] | None      a number above 0, or null
+Literal["t", "rho"]                 t or rho
+Annotated[str, OneOf(SCHEDULES)]    the name of a registered part
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+PositiveOrZero = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+class OneOf:
+    """Constraint of a text: it is one of these names, which may grow."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = names
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        if value not in self.names:
+            raise ValueError("unknown")
+        return value
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
+
+
+@cache
+def signature(build: Callable[..., Any]) -> dict[str, Any]:
+    """Annotation of every parameter of `build`, evaluated."""
+    parameters = inspect.signature(build, eval_str=True).parameters
+    return {key: parameter.annotation for key, parameter in parameters.items()}
+
+
+def check(annotation: Any, value: Any) -> Any:
+    """A plain value (of YAML or JSON) as the annotation has it. Raises ValueError with `words`."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(annotation).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError):
+        raise ValueError(words(annotation)) from None
+
+
+def fits(annotation: Any, value: Any) -> bool:
+    """Whether a value of Python's is one that the annotation allows; NaN never is."""
+    from pydantic import ValidationError
+
+    try:
+        _adapter(annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return value == value
+
+
+def read(annotation: Any, text: str) -> Any:
+    """A value from the text of a flag or a spec. Raises ValueError with `words`."""
+    from pydantic import ValidationError
+
+    if text in ("none", "null") and type(None) in get_args(annotation):
+        return None
+    try:
+        value = _adapter(annotation).validate_strings(text)
+    except ValidationError:
+        value = math.nan
+    if value != value:
+        raise ValueError(words(annotation))
+    return value
+
+
+def words(annotation: Any) -> str:
+    """What would be right, to follow "it should be"."""
+    base, bounds = _parts(annotation)
+    names = [b.names for b in bounds if isinstance(b, OneOf)]
+    if names:
+        return either(names[0])
+    origin = get_origin(base)
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(base) if kind is not type(None)]
+        text = " or ".join(dict.fromkeys(words(kind) for kind in kinds))
+        if len(kinds) < len(get_args(base)):
+            text += ", or null" if "," in text else " or null"
+        return text
+    if origin is Literal:
+        return either(map(show, get_args(base)))
+    if origin is not None and issubclass(origin, Sequence):
+        return f"a list of {_plural(get_args(base)[0])}"
+    known = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return known.get(base, getattr(base, "__name__", str(base))) + _range(bounds)
+
+
+def _parts(annotation: Any) -> tuple[Any, Sequence[Any]]:
+    if get_origin(annotation) is Annotated:
+        base, *bounds = get_args(annotation)
+        return base, [b for b in bounds if isinstance(b, BaseMetadata | OneOf)]
+    return annotation, []
+
+
+def _range(bounds: Iterable[Any]) -> str:
+    low = next((b for b in bounds if isinstance(b, Ge | Gt)), None)
+    high = next((b for b in bounds if isinstance(b, Le | Lt)), None)
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f" from {low.ge} to {high.le}"
+    said = []
+    if low is not None:
+        said.append(f"at least {low.ge}" if isinstance(low, Ge) else f"above {low.gt}")
+    if high is not None:
+        said.append(f"at most {high.le}" if isinstance(high, Le) else f"below {high.lt}")
+    text = " and ".join(said)
+    return f", {text}" if text.startswith("at") else f" {text}" if text else ""
+
+
+def _plural(annotation: Any) -> str:
+    base, bounds = _parts(annotation)
+    return {int: "whole numbers", float: "numbers"}.get(base, "values") + _range(bounds)
+
+
+def show(value: Any) -> str:
+    """A value as a config, a flag or a spec holds it, shortened."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, float):
+        text = f"{value:g}" if float(f"{value:g}") == value else str(value)
+    else:
+        text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def either(names: Iterable[str]) -> str:
+    """Names as `a, b or c`."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON can hold them: tuples as lists, infinity as text."""
+    return {
+        key: str(value)
+        if isinstance(value, float) and not math.isfinite(value)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for key, value in options.items()
+    }

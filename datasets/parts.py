@@ -1,0 +1,25 @@
+"""The kind of part that images come from: data sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from configs.parts import Facts, Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts(Facts):
+    """size, channels: of every image in pixels, None where images differ and a config says what it
+    wants. labels: whether images have classes: "yes", "no", or "where there are sub-folders".
+    """
+
+    size: int | None
+    channels: int | None
+    labels: str
+
+
+SOURCES: Registry[Callable[..., Any], SourceFacts] = Registry(
+    "data set", SourceFacts, ("path", "download")
+)

@@ -1,0 +1,63 @@
+"""The kinds of parts of the mathematics: their registries, and the facts that each part states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from configs.parts import Facts, Registry
+
+if TYPE_CHECKING:
+    from functions.process import Process
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerFacts(Facts):
+    """order: of convergence, in words; nfe: network evaluations for S steps, in words; adaptive:
+    whether the sampler chooses its own steps and takes only the ends of a grid.
+    """
+
+    order: str
+    nfe: str
+    adaptive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFacts(Facts):
+    """check: called as check(process, **options) before training; it raises ValueError where the
+    loss is not defined for the process with these options. warn: called alike; a line that a person
+    should know, or "".
+    """
+
+    check: Callable[..., None] | None = None
+    warn: Callable[..., str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricFacts(Facts):
+    """label: the figure's short name ("FID"), before features and number of samples are added.
+    lower_is_better: the direction. unit: "squared distance", "share" (from 0 to 1), "score", ...
+    needs_logits: whether the feature extractor must give class logits.
+    """
+
+    label: str
+    lower_is_better: bool
+    unit: str
+    needs_logits: bool = False
+
+
+PROCESSES: Registry[Callable[..., Process], Facts] = Registry("process", Facts, ("image_size",))
+SCHEDULES: Registry[Callable[..., Any], Facts] = Registry(
+    "noise schedule", Facts, ("start", "end", "steps")
+)
+LOSSES: Registry[Callable[..., Any], LossFacts] = Registry(
+    "loss", LossFacts, ("denoiser", "x0", "t", "noise")
+)
+TIMES: Registry[Callable[..., Any], Facts] = Registry("density of times", Facts, ("process",))
+SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
+    "sampler", SamplerFacts, ("process", "grid")
+)
+GRIDS: Registry[Callable[..., Any], Facts] = Registry("time grid", Facts, ("process", "steps"))
+SCALES: Registry[Callable[..., Any], Facts] = Registry("eps scale", Facts, ("process",))
+METRICS: Registry[Callable[..., Any], MetricFacts] = Registry("metric", MetricFacts, ("seen",))

@@ -1,0 +1,39 @@
+"""The kinds of parts with weights: networks, feature extractors, optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from configs.parts import Facts, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts(Facts):
+    """shape: the options that must fit the process' state: its side in pixels ("side") or its
+    channels ("channels"), for what the network takes and for what it returns. A config need not
+    say them.
+    """
+
+    shape: Mapping[str, Literal["side", "channels"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorFacts(Facts):
+    """needs_labels: whether the data set must have labels."""
+
+    needs_labels: bool
+
+
+NETWORKS: Registry[Callable[..., nn.Module], NetworkFacts] = Registry("network", NetworkFacts)
+EXTRACTORS: Registry[Callable[..., Any], ExtractorFacts] = Registry(
+    "feature extractor", ExtractorFacts, ("dataset", "cache", "device")
+)
+OPTIMIZERS: Registry[Callable[..., Optimizer], Facts] = Registry(
+    "optimizer", Facts, ("parameters", "lr", "fused")
+)

@@ -1,0 +1,18 @@
+"""--check_data: every image of a data set, read once."""
+
+from __future__ import annotations
+
+import os
+
+from configs.command.options import Options
+from configs.schema import Config
+from datasets import inspect
+
+
+def check_data(config: Config, options: Options) -> None:
+    """Decode every image and print the counts. Raises OSError where some cannot be read."""
+    report = inspect(config, options.datasets)
+    if os.environ.get("RANK", "0") == "0":
+        print(report)
+    if report.bad:
+        raise OSError(f"unreadable images: {len(report.bad)}; their names are above")

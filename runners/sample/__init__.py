@@ -1,0 +1,1 @@
+"""Sampling into a folder, with or without figures."""
