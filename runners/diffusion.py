@@ -10,22 +10,21 @@ from typing import Any
 
 import torch
 
-from configs.command.options import Options, Picture
-from configs.schema import Config, ConfigError, from_values, specs
+from configs.command.options import Options
+from configs.schema import Config, ConfigError, from_values
 from datasets import get_dataset
 from functions import metrics
 from runners import picture as pictures
 from runners.machine import processes
-from runners.machine.processes import Ranks
-from runners.machine.signals import leaving_on_request, stop_request
+from runners.machine.signals import stop_request
 from runners.machine.versions import versions
 from runners.measure import reference
 from runners.measure.held_out import held_out_loss
 from runners.measure.meter import Meter
-from runners.model.load import Model, open_model, scaling_of, weights_for
-from runners.picture import Studio, nearest
+from runners.model.load import Model, open_model, weights_for
 from runners.record import files, image_folder, run_folder
 from runners.sample.images import sample_all
+from runners.sampling.recipe import made_by_of
 from runners.sampling.walk import Walk, walk_for
 from runners.sweep import job
 from runners.train import training
@@ -76,7 +75,7 @@ class Diffusion:
         the pictures.
         """
         if self.options.picture is not None:
-            return self._draw_picture(self.options.picture)
+            return pictures.picture(self.config, self.options, self.ranks)
         count, ranks = self.config.sampling.n_samples, self.ranks
         if self.options.fid and count < reference.FEWEST:
             raise ConfigError(
@@ -103,31 +102,6 @@ class Diffusion:
             self._report(meter.figures(), meter, {**made_by, **took}, folder)
         return None
 
-    def _draw_picture(self, picture: Picture) -> None:
-        ranks, options = self.ranks, self.options
-        if ranks.world > 1:
-            raise ConfigError(f"--{picture.mode} takes one process: start it without torchrun")
-        with leaving_on_request("the same command draws the picture from the beginning"):
-            model, walk, made_by = self._open()
-            config = model.config
-            walked = pictures.walked(config, model.process, walk, picture)
-            drawer = model.drawer(config, walked or walk, ranks.device)
-            made_by["nfe"] = walked.plan.nfe if walked else 0
-            made_by |= pictures.identity(config, picture)
-            gallery = None
-            if picture.mode == "nearest":
-                gallery = nearest.gallery(config, options, ranks)
-                made_by |= nearest.searched(gallery)
-            folder = self._image_folder(made_by)
-            log.info("%s", walked or pictures.NOTHING)
-            studio = Studio(model, config, walk, walked, drawer, options, folder, ranks, gallery)
-            try:
-                paths = pictures.PICTURES[picture.mode].draw(studio)
-            except BaseException:
-                image_folder.release(folder)
-                raise
-        log.info("%d files in %s; look at %s", len(paths), folder, paths[0])
-
     def _open(self) -> tuple[Model, Walk, dict[str, Any]]:
         """The model that is sampled, its walk, and what decides its images, for samples.json."""
         found = weights_for(self.config, self.options)
@@ -135,7 +109,11 @@ class Diffusion:
         walk = walk_for(model.config, model.process)
         for warning in walk.warnings:
             log.warning(warning)
-        return model, walk, {**found.provenance(), **_made_by(model.config, walk, self.ranks)}
+        return (
+            model,
+            walk,
+            {**found.provenance(), **made_by_of(model.config, walk, self.ranks.device.type)},
+        )
 
     def sweep(self) -> None:
         """Measure every combination of runs, samplers, step counts and seeds."""
@@ -233,24 +211,3 @@ class Diffusion:
         yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)
         print(f"{yardstick + ' of real halves':>28}  {meter.reference.split_distance:.6g}")
         log.info("written to %s", path)
-
-
-def _made_by(config: Config, walk: Walk, ranks: Ranks) -> dict[str, Any]:
-    """Everything beside the weights that decides what image i looks like, for samples.json."""
-    sampler, sampling = config.sampler(), config.sampling
-    made_by = {
-        "sampler": {"name": sampler.name, **sampler.record, "clip": sampler.clip},
-        "sample_type": walk.sampler,
-        "grid": walk.grid,
-        "timesteps": walk.asked,
-        "nfe": walk.plan.nfe,
-        "seed": config.seed,
-        "precision": sampling.precision,
-        "tf32": config.training.tf32,
-        "device_type": ranks.device.type,
-        "scaling": scaling_of(config),
-        "quantiser": "uint8, 255 x rounded half up",
-    }
-    if scale := specs.eps_scale(sampling.eps_scale):
-        made_by["eps_scale"] = {"name": scale.name, **scale.record}
-    return made_by

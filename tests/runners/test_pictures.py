@@ -20,8 +20,9 @@ from functions.process import CLD, VP, VPSDE, Blur
 from main import main
 from models import checkpoint
 from runners.diffusion import Diffusion
-from runners.measure import evaluate
+from runners.measure import evaluate, reference
 from runners.picture import PICTURES, sequence
+from runners.picture.levels import levels
 from tests.commands import TINY, start, wait_for
 
 SHORT = ["--device", "cpu", "--ni", "--sample", "--timesteps", "5"]
@@ -128,19 +129,19 @@ def test_every_view_of_a_state_has_its_row(exp: Path) -> None:
 def test_levels_of_image_and_noise() -> None:
     for t in (0.0, 400.0, 999.0):
         time = torch.tensor(t)
-        found = sequence.levels(VP(), t)
+        found = levels(VP(), t)
         assert found == pytest.approx((float(VP().alpha(time)), float(VP().sigma(time))))
-    assert sequence.levels(VP(), -1.0) == (1.0, 0.0)
-    assert sequence.levels(VPSDE(), 1.0)[1] == pytest.approx(1.0, abs=1e-4)
+    assert levels(VP(), -1.0) == (1.0, 0.0)
+    assert levels(VPSDE(), 1.0)[1] == pytest.approx(1.0, abs=1e-4)
     for process in (CLD(), Blur(8)):
-        clean, noisy = (sequence.levels(process, t) for t in (1e-4, process.t_start))
+        clean, noisy = (levels(process, t) for t in (1e-4, process.t_start))
         assert clean == pytest.approx((1.0, 0.0), abs=0.02)
         assert noisy == pytest.approx((0.0, 1.0), abs=0.02)
     generator = torch.Generator().manual_seed(0)  # against noisy images themselves
     noise = torch.randn(400, 2, 4, 4, generator=generator)
     cld, time = CLD(), torch.full((400,), 0.3)
     x = cld.drop(cld.perturb(torch.zeros(400, 1, 4, 4), time, noise))
-    assert sequence.levels(cld, 0.3)[1] == pytest.approx(float(x.std()), rel=0.03)
+    assert levels(cld, 0.3)[1] == pytest.approx(float(x.std()), rel=0.03)
 
 
 def test_a_walk_without_common_times_is_refused(exp: Path, capsys) -> None:
@@ -255,7 +256,7 @@ def test_other_training_images_are_other_pictures(exp: Path, monkeypatch, capsys
     monkeypatch.setattr(MemoryDataset, "fingerprint", lambda _: "2" * 64)
     assert main(command) == 2
     assert "fingerprint" in capsys.readouterr().err
-    monkeypatch.setattr(evaluate, "KEPT_FEATURES", 9)
+    monkeypatch.setattr(reference, "KEPT_FEATURES", 9)
     assert main([*command, "--neighbours", "10"]) == 2
     assert "--neighbours 10: only 9 training images" in capsys.readouterr().err
 
