@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from configs.command.options import Options
 from configs.schema import Config, ConfigError
 from runners.machine.processes import Ranks
 from runners.machine.signals import leaving_on_request
-from runners.model.load import open_model, weights_for
 from runners.picture.grid import GridMode
 from runners.picture.img2img import Img2ImgMode
 from runners.picture.inpaint import InpaintMode
@@ -17,9 +17,11 @@ from runners.picture.mode import Mode, Session
 from runners.picture.nearest import NearestMode
 from runners.picture.parts import PICTURES
 from runners.picture.sequence import SequenceMode
-from runners.record import files, image_folder
-from runners.sampling.recipe import made_by_of
-from runners.sampling.walk import NO_STEP, walk_for
+from runners.record import image_folder
+from runners.sampling.drawer import drawer_for
+from runners.sampling.open import open_sampling
+from runners.sampling.recipe import recipe_of
+from runners.sampling.walk import NO_STEP
 
 __all__ = [
     "PICTURES",
@@ -44,26 +46,16 @@ def picture(config: Config, options: Options, ranks: Ranks) -> None:
     if ranks.world > 1:
         raise ConfigError(f"--{mode.name} takes one process: start it without torchrun")
     with leaving_on_request("the same command draws the picture from the beginning"):
-        found = weights_for(config, options)
-        model = open_model(config, found, ranks.device)
-        config, walk = model.config, walk_for(model.config, model.process)
-        for warning in walk.warnings:
-            log.warning(warning)
+        model, walk = open_sampling(config, options, ranks.device)
+        config = model.config
         walked = mode.walked(config, model.process, walk)
-        drawer = model.drawer(config, walked or walk, ranks.device)
+        drawer = drawer_for(model, config, walked or walk, ranks.device)
         folder = options.samples
         session = Session(model, walk, walked, drawer, options, folder, ranks)
-        made_by = {
-            **found.provenance(),
-            **made_by_of(config, walk, ranks.device.type),
-            "nfe": walked.plan.nfe if walked else 0,
-            "picture": mode.name,
-            **mode.identity(config),
-            **mode.sources(session),
-        }
-        if options.overwrite and folder.exists():
-            files.move_aside(folder)
-        image_folder.claim(folder, made_by)
+        told = {"mode": mode.name, **mode.identity(config), **mode.sources(session)}
+        recipe = recipe_of(model, config, walk, ranks.device.type, told)
+        recipe = replace(recipe, nfe=walked.plan.nfe if walked else 0)
+        image_folder.claim(folder, recipe, options.overwrite)
         log.info("%s", walked or NO_STEP)
         try:
             paths = mode.draw(session)

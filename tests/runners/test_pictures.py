@@ -186,11 +186,11 @@ def test_the_evaluations_beside_those_of_the_walk_are_kept(exp: Path) -> None:
     folder = exp / "image_samples/beside"
     more = ["--n_samples", "1", "--frames", "3", "-i", "beside"]
     assert main(words(exp, "--sequence", *more)) == 0
-    record = json.loads((folder / "samples.json").read_text())
-    assert record["nfe"] == 5 and record["nfe_beside"] == 2  # the last frame is the clean image
+    recipe = json.loads((folder / "samples.json").read_text())["recipe"]
+    assert recipe["nfe"] == 5 and recipe["picture"]["nfe_beside"] == 2  # the last frame is clean
     plan = ["--skip_type", "quad", "--show", "x", "--overwrite"]
     assert main(words(exp, "--sequence", *more, *plan)) == 0
-    assert "nfe_beside" not in json.loads((folder / "samples.json").read_text())
+    assert "nfe_beside" not in (folder / "samples.json").read_text()
 
 
 def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys) -> None:
@@ -200,14 +200,14 @@ def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys)
         mode = [*given, "--img2img", "--strength", strength]
         assert main(words(exp, *mode, "-i", f"walked{strength}")) == 0
         record = json.loads((exp / f"image_samples/walked{strength}/samples.json").read_text())
-        assert record["nfe"] == nfe
+        assert record["recipe"]["nfe"] == nfe
         capsys.readouterr()
         assert main(plan_of(exp, mode)) == 0
         shown = capsys.readouterr().out
         assert (f"{nfe} network evaluations" if nfe else "no step is walked") in shown
     mode = [*given, "--inpaint", "--mask", "half", "--fill", "repaint:2:3"]
     assert main(words(exp, *mode, "-i", "holes")) == 0
-    record = json.loads((exp / "image_samples/holes/samples.json").read_text())
+    record = json.loads((exp / "image_samples/holes/samples.json").read_text())["recipe"]
     assert record["nfe"] > 5
     capsys.readouterr()
     assert main(plan_of(exp, mode)) == 0
@@ -272,7 +272,7 @@ def test_the_same_command_finds_its_folder_and_another_is_refused(exp: Path, cap
         ([*one, "--frames", "4"], "frames 3, now 4"),
         ([*one, "--n_samples", "2"], "n_samples 1, now 2"),
         ([*one, "--seed", "9"], "seed 1234, now 9"),
-        (words(exp, "--images", "-i", "own", "--n_samples", "1"), "picture sequence, now None"),
+        (words(exp, "--images", "-i", "own", "--n_samples", "1"), "picture sequence, now null"),
         (words(exp, "--grid", "1x1", "-i", "own"), "picture sequence, now grid"),
     ):
         assert main(other) == 2
