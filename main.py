@@ -75,22 +75,9 @@ def _run(command: Command) -> None:
         from runners.report import rewrite
 
         return rewrite.rewrite(command) if _rank() == 0 else None
-    config = config_of(command)
-    if verb == "print_plan":
-        from runners.look import print_plan
-
-        return _print(print_plan.print_plan(config, options.picture))
-    if verb == "dry_run":
-        from runners.look import dry_run
-
-        return dry_run.describe(config, options)
-    if verb == "check_data":
-        from runners.look import check_data
-
-        return check_data.check_data(config, options)
     from runners.diffusion import Diffusion
 
-    with Diffusion(config, options) as diffusion:
+    with Diffusion(config_of(command), options) as diffusion:
         getattr(diffusion, verb)()
     return None
 

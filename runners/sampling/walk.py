@@ -13,6 +13,8 @@ from functions.plan import Plan
 from functions.process import Process
 from functions.scales import Scale
 
+NO_STEP = "no step is walked: the images stay as they are"  # instead of a walk
+
 
 @dataclass(frozen=True)
 class Walk:

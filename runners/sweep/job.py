@@ -29,6 +29,7 @@ from runners.model.weights import Weights
 from runners.record import cells, image_files, sweep_folder
 from runners.report import rewrite
 from runners.sampling.blocks import drawn, share
+from runners.sampling.drawer import drawer_for
 from runners.sampling.walk import Walk, scale_for, walk_for
 from runners.sheets import sheet
 from runners.sweep.progress import Progress
@@ -222,7 +223,7 @@ class Job:
         self, cell: Cell, model: Model, stop: StopRequest, progress: Progress
     ) -> dict[str, Any]:
         """Draw and measure one cell; the line about it (on the first process)."""
-        drawer = model.drawer(cell.config, cell.walk, self.ranks.device)
+        drawer = drawer_for(model, cell.config, cell.walk, self.ranks.device)
         mine, shown = share(cell.config, drawer, self.ranks), dict[int, Tensor]()
         for part, images in drawn(drawer, cell.config, mine):
             self.meter.add(part, images)

@@ -134,8 +134,8 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
     name = f"FD[classifier]-{COUNT}"
     assert record["figures"][name] > 0
     assert name in capsys.readouterr().out
-    made_by = record["made_by"]
-    assert made_by["nfe"] == 5 and made_by["weights_kind"] == "ema 0.9"
+    assert record["recipe"]["nfe"] == record["took"]["nfe"] == 5
+    assert record["recipe"]["average"] == "ema 0.9"
     assert record["n_samples"] == COUNT and record["reference"]["images"] > 1000
     # the same figures again from the images on disk, and without any image written
     figures = record["figures"]
@@ -153,16 +153,17 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
 def test_evaluations_of_an_adaptive_solver_are_counted(exp: Path, capsys) -> None:
     words = ["--fid", "--features", "classifier", "--no_images", "--sample_type", "rk45:0.3"]
     assert main(words_for(exp, "counted", *words)) == 0
-    record = json.loads((exp / "image_samples/counted/eval.json").read_text())["made_by"]
-    assert record["timesteps"] is None and record["sampler"]["rtol"] == 0.3
-    assert record["nfe"] > 7 and f"{record['nfe']:.1f} network eval" in capsys.readouterr().err
+    record = json.loads((exp / "image_samples/counted/eval.json").read_text())
+    recipe, nfe = record["recipe"], record["took"]["nfe"]
+    assert recipe["steps"] is None and recipe["nfe"] is None and recipe["sampler"]["rtol"] == 0.3
+    assert nfe > 7 and f"{nfe:.1f} network eval" in capsys.readouterr().err
 
 
 def test_a_noise_scale_changes_the_samples_and_is_kept(exp: Path, expected, capsys) -> None:
     assert main(words_for(exp, "scaled_eps", "--images", "--eps_scale", "linear:0,1.1")) == 0
     assert not np.array_equal(pictures(exp, "scaled_eps"), expected["eta0"])
     assert main(words_for(exp, "scaled_eps", "--images")) == 2
-    assert "eps_scale" in capsys.readouterr().err
+    assert "scale linear:b=1.1, now none" in capsys.readouterr().err
     assert main(words_for(exp, "unscaled", "--images", "--eps_scale", "linear:0:1")) == 0
     assert np.array_equal(pictures(exp, "unscaled"), expected["eta0"])
 

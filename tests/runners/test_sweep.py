@@ -129,11 +129,10 @@ def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     folder = exp / "image_samples/same"
     row = np.hstack([np.asarray(Image.open(folder / f"{i}.png")) for i in range(16)])
     assert np.array_equal(row, np.asarray(Image.open(exp / "sweeps/same" / record["sheet"])))
-    made_by = json.loads((folder / "samples.json").read_text())
-    assert (made_by["timesteps"], made_by["nfe"], record["nfe"]) == (4, 5, 5)
-    assert record["eps_scale"] == "skip"
-    assert made_by["eps_scale"] == {"name": "skip", "k": 9, "tau": 0.99, "noise": "fresh"}
-    assert (made_by["grid"], made_by["sample_type"]) == ("power", "s_pndm")
+    recipe = json.loads((folder / "samples.json").read_text())["recipe"]
+    assert (recipe["steps"], recipe["nfe"], record["nfe"]) == (4, 5, 5)
+    assert record["eps_scale"] == recipe["scale"] == "skip"
+    assert (recipe["grid"], recipe["sampler"]["name"]) == ("power", "s_pndm")
 
 
 def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:

@@ -1,0 +1,45 @@
+"""The recipe of an image, made from an open model and the walk along which it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.schema import Config, specs
+from runners.model.load import Model, scaling_of
+from runners.record.recipe import Recipe
+from runners.sampling.walk import Walk
+
+
+def recipe_of(
+    model: Model,
+    config: Config,
+    walk: Walk,
+    device_type: str,
+    picture: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Everything that decides the images which this model draws along this walk.
+
+    config: whose seed, sampler and precision are used. device_type: "cpu" or "cuda".
+    picture: {"mode": ..., **what it was told}, None for plain samples.
+    """
+    sampler, scale = config.sampler(), specs.eps_scale(config.sampling.eps_scale)
+    return Recipe(
+        weights=model.weights.sha256,
+        average=model.weights.average,
+        training_step=model.weights.step,
+        source=model.weights.source,
+        process=config.diffusion.model_dump(mode="json"),
+        sampler={"name": sampler.name, **sampler.record, "clip": sampler.clip},
+        grid=walk.grid,
+        steps=walk.asked,
+        nfe=walk.plan.nfe,
+        scale=str(scale or "none"),
+        seed=config.seed,
+        precision=config.sampling.precision,
+        tf32=config.training.tf32,
+        device=device_type,
+        scaling=scaling_of(config),
+        imports=[],
+        picture=picture,
+    )
