@@ -22,7 +22,7 @@ OLD = {  # names in a file of format 1
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What made an image: image i of two equal recipes is the same image.
+    """Everything that decides an image: image i of two equal recipes is the same image.
 
     weights: SHA-256 of the weights, 16 digits; average: "ema 0.9999" or "raw"; training_step: of
     the checkpoint, None for foreign weights; source: the file, not compared.
