@@ -66,7 +66,7 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path):
     cut.write_bytes(write_zip(tmp_path / "z.zip", tree(NAMES)).read_bytes()[:500])
     with pytest.raises(ValueError, match="a web page saved under that name"):
         get_dataset(config(path=page))
-    with pytest.raises(ValueError, match="is no zip, or was cut off"):
+    with pytest.raises(ValueError, match="is not a zip, or was cut off"):
         get_dataset(config(path=cut))
 
 
