@@ -12,16 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from configs.schema import Config, ConfigError
+from datasets import SOURCES
 from models import checkpoint, interop
 
 log = logging.getLogger("skip_step")
-
-# Published EMA weights by data set (and LSUN category). `google/ddpm-cifar10-32` is not the EMA.
-PUBLISHED = {
-    "CIFAR10": "fusing/ddpm-cifar10-ema",
-    "LSUN/bedroom": "google/ddpm-ema-bedroom-256",
-    "LSUN/church_outdoor": "google/ddpm-ema-church-256",
-}
 
 
 @dataclass(frozen=True)
@@ -147,17 +141,18 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
         if source.count("/") != 1 or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
             raise ConfigError(f"--use_pretrained {source}: no such file or folder")
         return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"))
-    data = config.data
-    name = f"{data.dataset}/{data.category}" if data.dataset == "LSUN" else data.dataset
+    data, category = config.data, config.data.category or ""
+    name = f"{data.dataset}/{category}" if category else data.dataset
     home = root / name.lower().replace("/", "_")
     if home.exists():
         return of_file(home)
-    if name not in PUBLISHED:
+    published = SOURCES.parts[data.dataset].facts.published
+    if category not in published:
         raise ConfigError(
             f"--use_pretrained: no published EMA model of {name} is known; name a checkpoint file, "
             "a diffusers folder or a hub id: --use_pretrained SOURCE"
         )
-    return of_file(_download(PUBLISHED[name], f"put that folder at {home}"))
+    return of_file(_download(published[category], f"put that folder at {home}"))
 
 
 def _download(hub_id: str, otherwise: str) -> Path:
