@@ -92,15 +92,24 @@ def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
     if ckpt_id is not None:
         path = checkpoint.path_of(run, ckpt_id)
         if not path.exists():
-            steps = ", ".join(map(str, checkpoint.steps(run))) or "none"
-            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; steps there: {steps}")
+            there = ", ".join(checkpoint_files(run)) or "no checkpoint"
+            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; there is {there}")
         return of_file(path)
     found = checkpoint.latest(run, log.warning)
     if found is not None:
         return of_state(found[1], str(found[0]))
     if (run / "ckpt.pth").exists():
         return of_file(run / "ckpt.pth")
+    if foreign := checkpoint_files(run):
+        there = ", ".join(foreign)
+        raise ConfigError(f"{run} holds no ckpt.pth; name one of {there}: --sampling.ckpt_id N")
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
+
+
+def checkpoint_files(run: Path) -> list[str]:
+    """Names of all files `ckpt*.pth` in a run's folder, whichever program wrote them, by step."""
+    names = [path.name for path in run.glob("ckpt*.pth")]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def require_training(state: dict[str, Any], source: str) -> None:
