@@ -25,9 +25,10 @@ from runners.measure.meter import Meter
 from runners.model.load import Model, open_model, scaling_of, weights_for
 from runners.picture import Studio, nearest
 from runners.record import files, image_folder, run_folder
+from runners.report import write_report
 from runners.sample.images import sample_all
 from runners.sampling.walk import Walk, walk_for
-from runners.sweep import job
+from runners.sweep import sweep
 from runners.train import training
 
 log = logging.getLogger("skip_step")
@@ -139,7 +140,8 @@ class Diffusion:
 
     def sweep(self) -> None:
         """Measure every combination of runs, samplers, step counts and seeds."""
-        job.Job(self.config, self.options, self.ranks, self._meter).go()
+        if sweep(self.config, self.options, self.ranks):
+            self.ranks.on_first(lambda: write_report(self.options))
 
     def test(self) -> None:
         """Held-out loss by quartile of t, for the averaged and the raw weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from configs import values
@@ -32,6 +32,8 @@ class Recipe:
     seed, precision, tf32, device ("cpu", "cuda"), scaling (the keys of the data section that belong
     to the weights), quantiser. imports: files that parts came from, None as for `process`.
     picture: {"mode": ..., **what it was told}, None for plain samples.
+
+    What differs from image to image is None in a recipe that several of them share.
     """
 
     weights: str | None
@@ -40,11 +42,11 @@ class Recipe:
     source: str = field(default="", compare=False)
     process: Mapping[str, Any] | None
     sampler: Mapping[str, Any]
-    grid: str
+    grid: str | None
     steps: int | None
     nfe: float | None
     scale: str = "none"
-    seed: int
+    seed: int | None
     precision: str = "fp32"
     tf32: bool = False
     device: str = "cpu"
@@ -71,6 +73,15 @@ class Recipe:
             return cls(**{key: value for key, value in found.items() if key in names})
         except TypeError as err:
             raise ValueError(f"not a recipe: {err}") from err
+
+    def shared(self, clip: bool | None) -> Self:
+        """What all cells of a sweep share: neither weights nor process, sampler, grid and seed.
+
+        clip: as it was asked for, None for each sampler's own.
+        """
+        own = (*("weights", "average", "training_step", "process", "imports"), *("grid", "steps"))
+        varying: dict[str, Any] = dict.fromkeys((*own, "nfe", "seed"))
+        return replace(self, source="", sampler={"clip": clip}, **varying)
 
     def differs(self, other: Recipe) -> list[str]:
         """What two recipes do not share, in words: `seed 0, now 1`; self is then, other is now."""

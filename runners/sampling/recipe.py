@@ -1,0 +1,43 @@
+"""The recipe of an image, made from an open model and the walk along which it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.schema import Config, specs
+from runners.model.load import scaling_of
+from runners.model.weights import Weights
+from runners.record.recipe import Recipe
+from runners.sampling.walk import Walk
+
+
+def recipe_for(
+    weights: Weights,
+    config: Config,
+    walk: Walk,
+    device_type: str,
+    picture: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Everything that decides the images which these weights draw along this walk."""
+    sampler, scale = config.sampler(), specs.eps_scale(config.sampling.eps_scale)
+    found = weights.provenance()
+    return Recipe(
+        weights=found["weights_sha256"],
+        average=weights.kind,
+        training_step=weights.step,
+        source=weights.source,
+        process=config.diffusion.model_dump(mode="json"),
+        sampler={"name": sampler.name, **sampler.record, "clip": sampler.clip},
+        grid=walk.grid,
+        steps=walk.asked,
+        nfe=walk.plan.nfe,
+        scale=str(scale or "none"),
+        seed=config.seed,
+        precision=config.sampling.precision,
+        tf32=config.training.tf32,
+        device=device_type,
+        scaling=scaling_of(config),
+        imports=[],
+        picture=picture,
+    )
