@@ -72,9 +72,11 @@ def _run(command: Command) -> None:
 
         return _print([json_schema()])
     if verb == "report":
-        from runners.report import rewrite
+        from runners.report import report
 
-        return rewrite.rewrite(command) if _rank() == 0 else None
+        if _rank() == 0:
+            report(options, command.config, command.overrides)
+        return None
     from runners.diffusion import Diffusion
 
     with Diffusion(config_of(command), options) as diffusion:

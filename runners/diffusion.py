@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 
 from configs.command.options import Options
 from configs.schema import Config
@@ -11,11 +11,11 @@ from runners.machine.processes import Ranks
 from runners.look.check_data import check_data
 from runners.look.dry_run import describe
 from runners.look.print_plan import print_plan
-from runners.measure.meter import open_meter
 from runners.picture import picture
+from runners.report import write_report
 from runners.sample import sample
 from runners.sampling.walk import walk_for
-from runners.sweep import job
+from runners.sweep import sweep
 from runners.test import test
 from runners.train import train
 
@@ -53,9 +53,9 @@ class Diffusion:
         verb(self.config, self.options, self.ranks)
 
     def sweep(self) -> None:
-        """Measure every combination of runs, samplers, step counts and seeds."""
-        meter = partial(open_meter, options=self.options, ranks=self.ranks)
-        job.Job(self.config, self.options, self.ranks, meter).go()
+        """Measure every combination of runs, samplers, step counts and seeds; write the report."""
+        if sweep(self.config, self.options, self.ranks):
+            self.ranks.on_first(lambda: write_report(self.options))
 
     def test(self) -> None:
         """Measure the held-out loss, for the averaged and the raw weights."""
