@@ -10,9 +10,15 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from configs.command import parse
 from configs.schema.problems import ConfigError
+
+if TYPE_CHECKING:
+    from configs.command.options import Options
+    from configs.schema import Config
+    from runners.sampling.walk import Walk
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -59,7 +65,7 @@ def _run(command: parse.Command) -> None:
     if command.verb == "print_plan":
         from runners.look import print_plan
 
-        return _print(print_plan.print_plan(config, command.options.picture))
+        return _print(print_plan.print_plan(config, _walk_of(config, command.options)))
     if command.verb == "describe":
         from runners.look import dry_run
 
@@ -73,6 +79,20 @@ def _run(command: parse.Command) -> None:
     with Diffusion(config, command.options) as diffusion:
         getattr(diffusion, command.verb)()
     return None
+
+
+def _walk_of(config: Config, options: Options) -> Walk | None:
+    """The walk of plain samples or of the picture that is asked for."""
+    from runners.picture import mode_of
+    from runners.sampling.walk import walk_for
+
+    process = config.process()
+    walk = walk_for(config, process)
+    if options.picture is None:
+        return walk
+    mode = mode_of(options)
+    mode.identity(config)  # refuses what cannot be pictured
+    return mode.walked(config, process, walk)
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -52,6 +52,11 @@ class Facts:
     aliases: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
 
+    def match(self, build: Callable[..., Any]) -> None:
+        """Check the facts against the signature of what they describe. Raises PartError whose text
+        follows the name of the part.
+        """
+
 
 @dataclass(frozen=True)
 class Part(Generic[B, F]):
@@ -138,6 +143,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
                 raise PartError(f"has an option {key} without annotation; write {key}: TYPE")
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise PartError(f"takes *{key}; every option should have a name")
+        stated.match(build)
         self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
 
     def resolve(self, name: str) -> tuple[Part[B, F], str] | None:

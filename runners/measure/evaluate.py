@@ -12,7 +12,7 @@ from torch import Tensor
 from configs.schema import Config
 from datasets import ImageDataset
 from functions import metrics
-from models.features import Extractor, classifier, inception
+from models.features import EXTRACTORS, Extractor
 from runners.machine.processes import Ranks
 from runners.measure.reference import Reference
 
@@ -25,16 +25,9 @@ def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ran
     """
 
     def make() -> Extractor:
-        if config.evaluation.features == "inception":
-            weights = config.evaluation.inception_weights
-            return inception(Path(weights) if weights else None, ranks.device)
-        if dataset.labels is None:
-            raise ValueError(
-                f"--features classifier needs labels, and data set {dataset.name} has none; put "
-                "each class into a sub-folder of its own, or use --features inception"
-            )
-        images = dataset.images(range(len(dataset)))
-        return classifier(images, dataset.labels, cache, ranks.device)
+        name, weights = config.evaluation.features, config.evaluation.inception_weights
+        options = {"weights": weights} if name == "inception" else {}
+        return EXTRACTORS[name](dataset, cache, ranks.device, **options)
 
     def prepare() -> None:
         make()

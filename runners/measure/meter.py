@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from configs.command.options import Options
 from configs.schema import Config
-from datasets import ImageDataset
+from datasets import ImageDataset, get_dataset
 from functions import metrics
 from models.features import Extractor
 from runners.machine.processes import Ranks
@@ -116,3 +117,9 @@ class Meter:
                 self.config.evaluation.kid_subset_size,
             ),
         }
+
+
+def open_meter(config: Config, options: Options, ranks: Ranks) -> Meter:
+    """The meter of the config's data set and feature extractor."""
+    dataset, _ = get_dataset(config, options.datasets)
+    return Meter(config, dataset, options.cache, ranks)

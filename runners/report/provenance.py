@@ -98,7 +98,7 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
         "eps scale": recipe.scale,
         "precision": recipe.precision,
         "TF32": recipe.tf32,
-        "scaling of the data": _inline(recipe.scaling),
+        "scaling of the data": _inline(recipe.scaling or {}),
         "imports": _distinct(files),
         "device": _distinct(result.device for result in results),
         "processes": _distinct(result.processes for result in results),

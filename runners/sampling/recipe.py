@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config, specs
-from runners.model.load import scaling_of
+from runners.model.load import Model, scaling_of
 from runners.model.weights import Weights
 from runners.record.recipe import Recipe
 from runners.sampling.walk import Walk
+
+
+def recipe_of(
+    model: Model,
+    config: Config,
+    walk: Walk,
+    device_type: str,
+    picture: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Everything that decides the images which this model draws along this walk."""
+    return recipe_for(model.weights, config, walk, device_type, picture)
 
 
 def recipe_for(
@@ -19,12 +30,15 @@ def recipe_for(
     device_type: str,
     picture: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Everything that decides the images which these weights draw along this walk."""
+    """The same for weights that are not in a network yet.
+
+    config: whose seed, sampler and precision are used. device_type: "cpu" or "cuda".
+    picture: {"mode": ..., **what it was told}, None for plain samples.
+    """
     sampler, scale = config.sampler(), specs.eps_scale(config.sampling.eps_scale)
-    found = weights.provenance()
     return Recipe(
-        weights=found["weights_sha256"],
-        average=weights.kind,
+        weights=weights.sha256,
+        average=weights.average,
         training_step=weights.step,
         source=weights.source,
         process=config.diffusion.model_dump(mode="json"),

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from configs.command.options import Options
 from configs.schema import Config, ConfigError
-from datasets import get_dataset
 from runners.machine.processes import Ranks
 from runners.machine.signals import STOPPED, StopRequest, stop_request
 from runners.machine.versions import versions
 from runners.measure import reference
-from runners.measure.meter import Meter
+from runners.measure.meter import open_meter
 from runners.model.load import Model, open_model, weights_for
 from runners.record import image_files, sweep_folder
 from runners.record.cells import Cell, Result
 from runners.record.sweep_settings import Settings
 from runners.sampling.blocks import drawn, share
+from runners.sampling.drawer import drawer_for
 from runners.sheets import sheet
 from runners.sweep.progress import Progress
 from runners.sweep.schedule import Task, schedule
@@ -51,8 +51,7 @@ class Job:
         part, parts = self.options.shard
         mine = self.schedule.tasks[part::parts]
         first = self.schedule.tasks[0].config
-        dataset, _ = get_dataset(first, self.options.datasets)
-        self.meter = Meter(first, dataset, self.options.cache, self.ranks)
+        self.meter = open_meter(first, self.options, self.ranks)
         self.ranks.on_first(self._enter)
         try:
             finished = self.ranks.on_first(lambda: set(self.finished.read()))
@@ -114,7 +113,7 @@ class Job:
         found = self.weights.pop(doc, None)
         if found is None:
             found = weights_for(self.config, replace(self.options, doc=doc))
-            if found.provenance()["weights_sha256"] != task.recipe.weights:
+            if found.sha256 != task.recipe.weights:
                 raise RuntimeError(
                     f"{doc} has a newer checkpoint than when the sweep began; name one: "
                     f"--sampling.ckpt_id {task.recipe.training_step}"
@@ -123,7 +122,7 @@ class Job:
 
     def _draw(self, task: Task, model: Model, stop: StopRequest, progress: Progress) -> Cell:
         """Draw and measure one cell; only on the first process does it have a result."""
-        drawer = model.drawer(task.config, task.walk, self.ranks.device)
+        drawer = drawer_for(model, task.config, task.walk, self.ranks.device)
         mine, shown = share(task.config, drawer, self.ranks), dict[int, Tensor]()
         for part, images in drawn(drawer, task.config, mine):
             self.meter.add(part, images)

@@ -93,7 +93,9 @@ def test_every_combination_once(exp: Path, reported, capsys) -> None:
     assert len(found) == len(expected) and {r["cell"] for r in found} == expected
     assert "cell 20/20" in capsys.readouterr().err
     for record in found:
-        assert not {"doc", "sampler", "seed", "steps", "clip", "weights"} & record.keys()  # said once
+        assert (
+            not {"doc", "sampler", "seed", "steps", "clip", "weights"} & record.keys()
+        )  # said once
     sweep = load(exp / "sweeps/all")
     for cell in sweep.cells:
         result = cell.measured
