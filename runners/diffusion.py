@@ -6,11 +6,11 @@ from functools import cached_property
 
 from configs.command.options import Options
 from configs.schema import Config
+from runners.look.check_data import check_data
+from runners.look.dry_run import dry_run
+from runners.look.print_plan import print_plan
 from runners.machine import precision, processes
 from runners.machine.processes import Ranks
-from runners.look.check_data import check_data
-from runners.look.dry_run import describe
-from runners.look.print_plan import print_plan
 from runners.picture import picture
 from runners.report import write_report
 from runners.sample import sample
@@ -72,7 +72,7 @@ class Diffusion:
 
     def dry_run(self) -> None:
         """Print the config, the network's size and cost, memory and data counts."""
-        describe(self.config, self.options)
+        processes.say(dry_run(self.config, self.options))
 
     def check_data(self) -> None:
         """Decode every image and print the counts."""

@@ -105,9 +105,6 @@ def test_docstrings_say_what_is_done_and_never_begin_with_what(path):
 
 
 def test_every_part_of_the_program_states_its_facts():
-    import datasets.sources
-    import functions.loss
-    import models.optimizers
     import runners.picture  # noqa: F401
 
     assert {"sampler", "loss", "network", "data set", "metric", "process", "picture mode"} <= {

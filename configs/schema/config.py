@@ -134,12 +134,20 @@ class Config(Section):
             for spec in found
         ]
 
+    def image_parts(self) -> list[Part[Any, Any]]:
+        """The parts that decide an image."""
+        drawn = [self.sampler(), self.grid(), *filter(None, [self.scale()])]
+        return [*self._named("model", "diffusion"), *(spec.part for spec in drawn)]
+
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
-        found = [options.part_of(section, getattr(self, section).model_dump()) for section in PLUGS]
         named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
         named += [*filter(None, [self.scale()]), *self.metrics()]
-        return [*filter(None, found), *(spec.part for spec in named)]
+        return [*self._named(*PLUGS), *(spec.part for spec in named)]
+
+    def _named(self, *sections: str) -> list[Part[Any, Any]]:
+        found = [options.part_of(name, getattr(self, name).model_dump()) for name in sections]
+        return [*filter(None, found)]
 
     def recorded(self) -> Config:
         """The config with the files that its parts were imported from by this command."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from importlib import import_module
 from typing import Any
 
 from configs import values
@@ -16,11 +17,22 @@ SECTIONS: dict[str, type[Plug]] = {
 }
 
 
-def registry(kind: str) -> Registry[Any, Any]:
-    """All parts of a kind; the rooms that hold them are imported, torch with them."""
-    import models
-    import models.optimizers  # noqa: F401
+ROOMS = (  # of parts that a config may name
+    *("datasets.sources", "models", "models.features", "models.optimizers"),
+    *("functions.grids", "functions.loss", "functions.metrics", "functions.process"),
+    *("functions.samplers", "functions.scales", "functions.times"),
+)
 
+
+def load_rooms() -> None:
+    """Import every room below the runners, so that its parts are registered; torch comes along."""
+    for room in ROOMS:
+        import_module(room)
+
+
+def registry(kind: str) -> Registry[Any, Any]:
+    """All parts of a kind."""
+    load_rooms()
     return KINDS[kind]
 
 

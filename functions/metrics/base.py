@@ -14,10 +14,21 @@ class Reference(Protocol):
     features (m, D) of the first m.
     """
 
-    n: int
-    mean: Tensor
-    cov: Tensor
-    features: Tensor
+    @property
+    def n(self) -> int:
+        """Number of real images."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of their features."""
+
+    @property
+    def cov(self) -> Tensor:
+        """Covariance of their features."""
+
+    @property
+    def features(self) -> Tensor:
+        """Features of the first of them."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def test_keys_are_options_of_the_sampler():
         (("timesteps", "10", "nfe", "10"), "exclude each other"),
         (("sample_type", "ddpm", "variance", "learned"), "it should be large or small"),
         (("sample_type", "ddpm:learned",), "it should be large or small"),
-        (("sample_type", "deis:9"), "order '9' is not valid; it should be a whole number from 0 to 3"),
+        (("sample_type", "deis:9"), "order '9' is not valid; it should be a whole number from 0"),
         (("sample_type", "ddim:-3"), "eta '-3' is not valid; it should be a number, at least 0"),
         (("sample_type", "deis", "order", "9"), "it should be a whole number from 0 to 3"),
         (("eps_scale", "skp:9"), "did you mean skip?"),
