@@ -159,6 +159,7 @@ def _unknown(section: str, key: str, part: Part[Any, Any]) -> Problem:
     if owners:
         text = f"belongs to {values.either(owners)}; {part} does not use it"
     else:
-        near = nearest(key, known) or f"; known here: {', '.join(known)}"
+        near = nearest(f"{section}.{key}", [f"{section}.{name}" for name in known])
+        near = near or f"; known here: {', '.join(known)}"
         text = f"there is no such key with {part}{near}"
     return Problem(f"{section}.{key}", text)
