@@ -15,7 +15,6 @@ from configs.parts import KINDS
 from configs.schema.problems import ConfigError
 from functions.metrics import METRICS
 from runners.record.cells import Cell
-from runners.record.recipe import Recipe
 from runners.record.sweep_folder import Finished, load
 from runners.report import citations, hparams, inline_sheets, published, ranking, write
 from runners.report.entries import entries
@@ -25,117 +24,19 @@ from runners.report.statistics import gain, stat
 from runners.report.tables import latex_escape
 from runners.report.training_curves import read_curve
 from runners.report.verdict import sentence
+from tests.sweeps import (
+    FID_LABELS,
+    LABELS,
+    RECIPE,
+    flat,
+    flat_sweep,
+    line,
+    place_of,
+    sweep,
+    write_lines,
+)
 
 NAN = math.nan
-EVALUATIONS = {"ddim": lambda s: s, "f_pndm": lambda s: s + 9, "deis": lambda s: s}
-LABELS = {
-    "distance": "FD[classifier]-1617",
-    "kid": "KID[classifier]-1617",
-    "precision": "precision[classifier]-1617",
-    "recall": "recall[classifier]-1617",
-    "is": "IS[classifier]-1617",
-}
-FID_LABELS = {"distance": "FID-10k", "kid": "KID-10k"}
-RECIPE = Recipe(
-    weights="0e" * 8,
-    average="ema 0.995",
-    training_step=9,
-    process=None,
-    sampler={},
-    grid=None,
-    steps=None,
-    nfe=None,
-    seed=None,
-    scaling={"rescaled": True},
-    imports=[],
-).to_json()
-
-
-def line(doc, sampler, steps, seed, distance, *, labels=LABELS, grid="uniform", **other):
-    """A line of a file of cells. other: entries to replace, `options` and `clip` of the sampler."""
-    name, nfe = sampler.split(":")[0], other.get("nfe", 60)
-    if steps is not None and "nfe" not in other:
-        nfe = EVALUATIONS.get(name, lambda s: s)(steps)
-    values = [distance, distance / 2, 0.9, 0.8, 5.0, 0.25][: len(labels)]
-    drawn = {"name": name, **other.pop("options", {}), "clip": other.pop("clip", False)}
-    known = {"sampler": drawn, "grid": grid, "steps": steps, "seed": seed}
-    return {
-        "cell": Cell(doc, sampler, grid, steps, seed).key,
-        "recipe": {**RECIPE, **known, "nfe": None if steps is None else nfe},
-        **{"nfe": nfe, "n_samples": 1617, "steps_run": steps},
-        "figures": dict(zip(labels.values(), values, strict=True)),
-        **{"seconds": 2.0, "seconds_per_image": 1e-3 * (steps or 60), "sheet": None},
-        **{"neighbours": None, "warnings": [], "device": "cpu", "processes": 1},
-        **{"versions": {"torch": "2"}, "command": f"main.py --sweep {doc}", "date": "2026-01-01"},
-        **other,
-    }
-
-
-def flat(entry):
-    """The line as the version before wrote it."""
-    cell, sampler = Cell.of_key(entry["cell"]), dict(entry["recipe"]["sampler"])
-    rest = {key: value for key, value in entry.items() if key != "recipe"}
-    return {
-        **{"doc": cell.doc, "sampler": cell.sampler, "grid": cell.grid, "steps": cell.steps},
-        **{"seed": cell.seed, "sampler_name": sampler.pop("name"), "clip": sampler.pop("clip")},
-        **{"options": sampler, "eps_scale": "none", "weights_sha256": "0e" * 8, **rest},
-    }
-
-
-def sweep(folder, lines, *, docs=None, recipe=(), **settings):
-    """A sweep's folder with these cells. docs: doc -> loss; recipe: what all cells share."""
-    losses = docs or dict.fromkeys((doc_of(entry) for entry in lines), "simple")
-    meta = {
-        **{"format": 2, "name": folder.name, "n_samples": 1617, "metrics": LABELS},
-        "dataset": {
-            **{"dataset": "DIGITS", "fingerprint": "ab" * 32, "images": 1617},
-            **{"real_halves_distance": 2.871, "extractor": "classifier"},
-            **{"extractor_sha256": "cd" * 32, "kid_subset_size": 500},
-        },
-        "image": [1, 8, 8],
-        "docs": {
-            doc: {
-                **{"source": f"{doc}/ckpt_9.pth", "weights": "0e" * 8, "average": "ema 0.995"},
-                **{"training_step": 9, "run": str(folder / doc)},
-                "config": {"loss": {"name": loss}, "diffusion": {"process": "vp"}},
-            }
-            for doc, loss in losses.items()
-        },
-        "recipe": {**RECIPE, "sampler": {"clip": None}, "weights": None, **dict(recipe)},
-        **settings,
-    }
-    folder.mkdir(parents=True)
-    (folder / "sweep.json").write_text(json.dumps(meta))
-    write_lines(folder, lines)
-    return folder
-
-
-def write_lines(folder, lines):
-    text = "".join(json.dumps(entry) + "\n" for entry in lines)
-    (folder / "cells-0-of-1.jsonl").write_text(text)
-
-
-def flat_sweep(folder, lines, **settings):
-    """The folder as the version before left it."""
-    sweep(folder, [flat(entry) for entry in lines], docs={doc_of(lines[0]): "simple"})
-    meta = json.loads((folder / "sweep.json").read_text())
-    meta.pop("recipe")
-    meta["metrics"].pop("is")
-    meta |= {"format": 1, "eps_scale": "none", "precision": "fp32", "tf32": False, "clip": None}
-    meta |= {"scaling": {"rescaled": True}, "device_type": "cpu", "seed": 3, **settings}
-    names = {"source": "weights", "weights": "weights_sha256", "average": "weights_kind"}
-    for doc, known in meta["docs"].items():
-        meta["docs"][doc] = {names.get(key, key): value for key, value in known.items()}
-    (folder / "sweep.json").write_text(json.dumps(meta))
-    return folder
-
-
-def doc_of(entry):
-    return entry["cell"].rsplit("|", 3)[0]
-
-
-def place_of(entry):
-    return doc_of(entry), entry["recipe"]["steps"], entry["recipe"]["seed"]
 
 
 def product(docs=("a",), samplers=("ddim", "f_pndm"), steps=(10, 20), seeds=(0, 1), **other):
@@ -631,7 +532,8 @@ def test_old_and_new_sweeps_stand_in_one_report(tmp_path):
         write(folders, out, {}, None, None)
         page = (out / "report.html").read_text(encoding="utf-8")
         assert '<span class="none">–</span>' in page and "MINE-1617" in page
-        table = (out / "report.md").read_text(encoding="utf-8").split("**MINE-1617**")[1]
+        table = (out / "report.md").read_text(encoding="utf-8")
+        table = table.split("**MINE-1617**")[1].partition("\n\n**")[0]
         assert "is better" not in table and "| a | ddim | - | - |" in table
         rows = list(csv.DictReader((out / "report.csv").open(encoding="utf-8")))
         assert {row["MINE-1617"] for row in rows if row["doc"] == "a"} == {""}
