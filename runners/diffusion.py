@@ -49,7 +49,7 @@ class Diffusion:
         verb(self.config, self.options, self.ranks)
 
     def sweep(self) -> None:
-        """Measure every combination of runs, samplers, step counts and seeds."""
+        """Measure every combination of runs, samplers, step counts and seeds; write the report."""
         if sweep(self.config, self.options, self.ranks):
             self.ranks.on_first(lambda: write_report(self.options))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -102,6 +102,13 @@ def start(device: str) -> Ranks:
         backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
     return Ranks(rank, world, place)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines on the first process. Works before `start` too."""
+    for line in lines:
+        if os.environ.get("RANK", "0") == "0":
+            print(line)
 
 
 def stop() -> None:

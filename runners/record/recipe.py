@@ -33,8 +33,8 @@ class Recipe:
     to the weights), quantiser. imports: files that parts came from.
     picture: {"mode": ..., **what it was told}, None for plain samples.
 
-    What differs from image to image is None in a recipe that several of them share.
-    Mappings and lists are kept as JSON gives them back, so that what is read equals what was made.
+    A recipe that several images share has None for what differs between them. Mappings and lists
+    are kept as JSON gives them back, so that what is read equals what was made.
     """
 
     weights: str | None
@@ -91,7 +91,7 @@ class Recipe:
         return cls(**{key: value for key, value in found.items() if key in known})
 
     def shared(self, clip: bool | None) -> Self:
-        """What all cells of a sweep share: neither weights nor process, sampler, grid and seed.
+        """Keep what all cells of a sweep share: neither weights, process, sampler, grid nor seed.
 
         clip: as it was asked for, None for each sampler's own.
         """

@@ -1,4 +1,4 @@
-"""The recipe of an image, made from an open model and the walk along which it is drawn."""
+"""The recipe of an image: its weights, and the walk along which a config draws it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config, specs
-from runners.model.load import Model, scaling_of
+from runners.model.load import scaling_of
 from runners.model.weights import Weights
 from runners.record.recipe import Recipe
 from runners.sampling.walk import Walk
 
 
 def recipe_of(
-    model: Model,
-    config: Config,
-    walk: Walk,
-    device_type: str,
-    picture: Mapping[str, Any] | None = None,
-) -> Recipe:
-    """Everything that decides the images which this model draws along this walk."""
-    return recipe_for(model.weights, config, walk, device_type, picture)
-
-
-def recipe_for(
     weights: Weights,
     config: Config,
     walk: Walk,
     device_type: str,
     picture: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The same for weights that are not in a network yet.
+    """Everything that decides the images which these weights draw along this walk.
 
     config: whose seed, sampler and precision are used. device_type: "cpu" or "cuda".
     picture: {"mode": ..., **what it was told}, None for plain samples.

@@ -17,7 +17,7 @@ from runners.model.weights import Weights
 from runners.record.cells import Cell
 from runners.record.recipe import Recipe
 from runners.record.sweep_settings import Run
-from runners.sampling.recipe import recipe_for
+from runners.sampling.recipe import recipe_of
 from runners.sampling.walk import Walk, scale_for, walk_for
 
 log = logging.getLogger("skip_step")
@@ -112,7 +112,7 @@ def _tasks(
         for seed in seeds:
             seeded = chosen.model_copy(update={"seed": seed})
             cell = Cell(doc, walk.sampler, walk.grid, walk.asked, seed)
-            recipe = recipe_for(found, seeded, walk, device_type)
+            recipe = recipe_of(found, seeded, walk, device_type)
             yield Task(cell, seeded, walk, recipe, pictured=seed == seeds[0])
 
 

@@ -26,6 +26,14 @@ def test_one_process_has_everything_itself() -> None:
     ALONE.barrier()
 
 
+def test_the_first_process_speaks(capsys, monkeypatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    processes.say(["a", "b"])
+    monkeypatch.setenv("RANK", "1")
+    processes.say(["c"])
+    assert capsys.readouterr().out == "a\nb\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("tpu", "not a device"), ("cpu:1", "not a device"), ("cuda:x", "not a device")],

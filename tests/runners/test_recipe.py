@@ -197,7 +197,7 @@ def model_of(*overrides: tuple[str, str]) -> Model:
 def test_a_recipe_is_made_of_the_model_and_its_walk() -> None:
     more = [("sampling.sample_type", "ddpm_noisy"), ("sampling.timesteps", "7"), ("seed", "5")]
     model = model_of(*more, ("sampling.eps_scale", "skip:5"))
-    recipe = recipe_of(model, model.config, walk_for(model.config, model.process), "cuda")
+    recipe = recipe_of(model.weights, model.config, walk_for(model.config, model.process), "cuda")
     assert recipe.weights == model.weights.sha256 and len(recipe.weights) == 16
     assert (recipe.average, recipe.training_step, recipe.source) == ("raw", 3, "ckpt_3.pth")
     assert recipe.sampler == {"name": "ddpm", "variance": "large", "clip": True}
@@ -205,14 +205,14 @@ def test_a_recipe_is_made_of_the_model_and_its_walk() -> None:
     assert recipe.process is not None and recipe.process["process"] == "vp"
     assert (recipe.device, recipe.picture) == ("cuda", None)
     other = recipe_of(
-        model, model.config, walk_for(model.config, model.process), "cpu", {"mode": "grid"}
+        model.weights, model.config, walk_for(model.config, model.process), "cpu", {"mode": "grid"}
     )
     assert recipe.differs(other) == ["device cuda, now cpu", "picture null, now grid"]
 
 
 def test_evaluations_of_an_adaptive_sampler_are_not_part_of_it() -> None:
     model = model_of(("sampling.sample_type", "rk45"))
-    recipe = recipe_of(model, model.config, walk_for(model.config, model.process), "cpu")
+    recipe = recipe_of(model.weights, model.config, walk_for(model.config, model.process), "cpu")
     assert recipe.steps is None and recipe.nfe is None
 
 

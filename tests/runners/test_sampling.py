@@ -283,9 +283,7 @@ def test_too_few_samples_for_a_figure_are_refused_before_sampling(exp: Path, cap
     assert not (exp / "image_samples/few").exists()
 
 
-def test_fewer_images_leave_the_others_in_a_folder_of_their_own(
-    exp: Path, expected, capsys
-) -> None:
+def test_fewer_images_leave_the_others_in_another_folder(exp: Path, expected, capsys) -> None:
     folder = exp / "image_samples/fewer"
     shutil.copytree(exp / "image_samples/expected_eta0", folder)
     words = words_for(exp, "fewer", "--images")
