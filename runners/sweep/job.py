@@ -42,7 +42,6 @@ class Job:
         self.config, self.options, self.ranks = config, options, ranks
         (self.folder,) = options.sweeps
         self.schedule = schedule(config, options, ranks.device.type)
-        self.weights = {options.docs[0]: self.schedule.first}  # read already
 
     def run(self) -> bool:
         """Measure what is left of this shard's cells. Returns whether any cell of the sweep is
@@ -110,7 +109,7 @@ class Job:
 
     def _open(self, task: Task) -> Model:
         doc = task.cell.doc
-        found = self.weights.pop(doc, None)
+        found = self.schedule.weights.pop(doc, None)
         if found is None:
             found = weights_for(self.config, replace(self.options, doc=doc))
             if found.sha256 != task.recipe.weights:

@@ -18,6 +18,7 @@ from runners.record.cells import Cell
 from runners.record.recipe import Recipe
 from runners.record.sweep_folder import Shard, load
 from tests.commands import TINY, run, start, wait_for
+from tests.sweeps import flatten
 
 COUNT = 20
 
@@ -162,6 +163,41 @@ def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     settings = load(exp / "sweeps/grown").settings
     assert set(settings.docs) == {"a", "b"}
     assert sorted(cell.key for cell in settings.plan) == sorted(found)
+
+
+def test_a_sweep_of_the_version_before_is_carried_on(exp: Path, capsys) -> None:
+    command = words(exp, "older", "ddim,rk45:0.5:0.5", None)
+    assert main([*command, "--timesteps", "3"]) == 0
+    before = load(exp / "sweeps/older")
+    flatten(exp / "sweeps/older")
+    path = exp / "sweeps/older/cells-0-of-1.jsonl"
+    text = path.read_bytes()
+    capsys.readouterr()
+    assert main([*command, "--timesteps", "3,4", "--sampling.precision", "bf16"]) == 2
+    assert "precision fp32, now bf16" in capsys.readouterr().err
+    assert main([*command, "--timesteps", "3,4"]) == 0
+    assert path.read_bytes().startswith(text) and path.read_bytes().count(b"\n") == 3
+    after = load(exp / "sweeps/older")
+    assert [cell.key for cell in after.cells[:2]] == [cell.key for cell in before.cells]
+    assert [c.measured.figures for c in after.cells[:2]] == [
+        c.measured.figures for c in before.cells
+    ]
+    assert json.loads((exp / "sweeps/older/sweep.json").read_text())["format"] == 2
+
+
+def test_a_cell_that_would_be_drawn_otherwise_now_is_named(exp: Path, capsys) -> None:
+    assert main(words(exp, "changed", "ddim", "2,3")) == 0
+    path = exp / "sweeps/changed/cells-0-of-1.jsonl"
+    first, second = map(json.loads, path.read_text().splitlines())
+    first["recipe"]["imports"] = [{"file": "mine.py", "sha256": "ab" * 32}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (first, second)))
+    before = contents(exp / "sweeps/changed")
+    capsys.readouterr()
+    assert main(words(exp, "changed", "ddim", "2,3,4")) == 2
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert 'a|ddim@uniform|2|1234: imports [{"file": "mine.py"' in error
+    assert "ddim@uniform|3" not in error and error.count("\n") == 1
+    assert contents(exp / "sweeps/changed") == before
 
 
 def test_killed_and_resumed(exp: Path, capsys) -> None:
