@@ -122,10 +122,8 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     steps = round(epochs * count / training.batch_size)
     yield f"training          about {steps:,} steps, {epochs:,.1f} epochs"
     if epochs > MANY:
-        yield (
-            f"                  note: every image is seen {epochs:,.0f} times; --training.{key} sets "
-            "the length"
-        )
+        times = f"every image is seen {epochs:,.0f} times"
+        yield f"                  note: {times}; --training.{key} sets the length"
 
 
 def _greys(split: Split, config: Config) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+# numpy imports its random module when it is first used, and swallows what a signal handler raises
+# meanwhile; imported here, before any handler is in place.
+from numpy.random import SeedSequence
+
 
 def mixed_seed(*numbers: int) -> int:
-    """One seed of 63 bits from several numbers; neighbours give unrelated ones."""
-    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    """Mix several numbers into one seed of 63 bits; neighbours give unrelated ones."""
+    state = SeedSequence(numbers).generate_state(2, np.uint32)
     return (int(state[0]) << 32 | int(state[1])) >> 1
 
 
