@@ -56,9 +56,11 @@ def _run(command: parse.Command) -> None:
 
         return _print(list_parts.list_samplers())
     if command.verb == "report":
-        from runners.report import rewrite
+        from runners.report import report
 
-        return rewrite.rewrite(command) if _rank() == 0 else None
+        if _rank() == 0:
+            report(command.options, command.config, command.overrides)
+        return None
     config = locate.config_of(command)
     if command.verb == "print_plan":
         from runners.look import print_plan

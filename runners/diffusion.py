@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 
 from configs.command.options import Options
 from configs.schema import Config
 from runners.machine import precision, processes
 from runners.machine.processes import Ranks
-from runners.measure.meter import open_meter
 from runners.picture import picture
+from runners.report import write_report
 from runners.sample import sample
-from runners.sweep import job
+from runners.sweep import sweep
 from runners.test import test
 from runners.train import train
 
@@ -49,9 +49,9 @@ class Diffusion:
         verb(self.config, self.options, self.ranks)
 
     def sweep(self) -> None:
-        """Measure every combination of runs, samplers, step counts and seeds."""
-        meter = partial(open_meter, options=self.options, ranks=self.ranks)
-        job.Job(self.config, self.options, self.ranks, meter).go()
+        """Measure every combination of runs, samplers, step counts and seeds; write the report."""
+        if sweep(self.config, self.options, self.ranks):
+            self.ranks.on_first(lambda: write_report(self.options))
 
     def test(self) -> None:
         """Measure the held-out loss, for the averaged and the raw weights."""

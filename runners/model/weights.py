@@ -12,16 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from configs.schema import Config, ConfigError
+from datasets import SOURCES
 from models import checkpoint, interop
 
 log = logging.getLogger("skip_step")
-
-# Published EMA weights by data set (and LSUN category). `google/ddpm-cifar10-32` is not the EMA.
-PUBLISHED = {
-    "CIFAR10": "fusing/ddpm-cifar10-ema",
-    "LSUN/bedroom": "google/ddpm-ema-bedroom-256",
-    "LSUN/church_outdoor": "google/ddpm-ema-church-256",
-}
 
 
 @dataclass(frozen=True)
@@ -98,15 +92,24 @@ def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
     if ckpt_id is not None:
         path = checkpoint.path_of(run, ckpt_id)
         if not path.exists():
-            steps = ", ".join(map(str, checkpoint.steps(run))) or "none"
-            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; steps there: {steps}")
+            there = ", ".join(checkpoint_files(run)) or "no checkpoint"
+            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; there is {there}")
         return of_file(path)
     found = checkpoint.latest(run, log.warning)
     if found is not None:
         return of_state(found[1], str(found[0]))
     if (run / "ckpt.pth").exists():
         return of_file(run / "ckpt.pth")
+    if foreign := checkpoint_files(run):
+        there = ", ".join(foreign)
+        raise ConfigError(f"{run} holds no ckpt.pth; name one of {there}: --sampling.ckpt_id N")
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
+
+
+def checkpoint_files(run: Path) -> list[str]:
+    """Names of all files `ckpt*.pth` in a run's folder, whichever program wrote them, by step."""
+    names = [path.name for path in run.glob("ckpt*.pth")]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def require_training(state: dict[str, Any], source: str) -> None:
@@ -147,17 +150,18 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
         if source.count("/") != 1 or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
             raise ConfigError(f"--use_pretrained {source}: no such file or folder")
         return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"))
-    data = config.data
-    name = f"{data.dataset}/{data.category}" if data.dataset == "LSUN" else data.dataset
+    data, category = config.data, config.data.category or ""
+    name = f"{data.dataset}/{category}" if category else data.dataset
     home = root / name.lower().replace("/", "_")
     if home.exists():
         return of_file(home)
-    if name not in PUBLISHED:
+    published = SOURCES.parts[data.dataset].facts.published
+    if category not in published:
         raise ConfigError(
             f"--use_pretrained: no published EMA model of {name} is known; name a checkpoint file, "
             "a diffusers folder or a hub id: --use_pretrained SOURCE"
         )
-    return of_file(_download(PUBLISHED[name], f"put that folder at {home}"))
+    return of_file(_download(published[category], f"put that folder at {home}"))
 
 
 def _download(hub_id: str, otherwise: str) -> Path:

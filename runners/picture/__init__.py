@@ -53,7 +53,7 @@ def picture(config: Config, options: Options, ranks: Ranks) -> None:
         folder = options.samples
         session = Session(model, walk, walked, drawer, options, folder, ranks)
         told = {"mode": mode.name, **mode.identity(config), **mode.sources(session)}
-        recipe = recipe_of(model, config, walk, ranks.device.type, told)
+        recipe = recipe_of(model.weights, config, walk, ranks.device.type, told)
         recipe = replace(recipe, nfe=walked.plan.nfe if walked else 0)
         image_folder.claim(folder, recipe, options.overwrite)
         log.info("%s", walked or NO_STEP)

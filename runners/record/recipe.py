@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from configs import values
@@ -22,7 +22,7 @@ OLD = {  # names in a file of format 1
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What made an image: image i of two equal recipes is the same image.
+    """Everything that decides an image: image i of two equal recipes is the same image.
 
     weights: SHA-256 of the weights, 16 digits; average: "ema 0.9999" or "raw"; training_step: of
     the checkpoint, None for foreign weights; source: the file, not compared.
@@ -33,20 +33,21 @@ class Recipe:
     to the weights), quantiser. imports: files that parts came from.
     picture: {"mode": ..., **what it was told}, None for plain samples.
 
-    Mappings and lists are kept as JSON gives them back, so that what is read equals what was made.
+    A recipe that several images share has None for what differs between them. Mappings and lists
+    are kept as JSON gives them back, so that what is read equals what was made.
     """
 
-    weights: str
+    weights: str | None
     average: str | None
     training_step: int | None
     source: str = field(default="", compare=False)
     process: Mapping[str, Any] | None
     sampler: Mapping[str, Any]
-    grid: str
+    grid: str | None
     steps: int | None
     nfe: float | None
     scale: str = "none"
-    seed: int
+    seed: int | None
     precision: str = "fp32"
     tf32: bool = False
     device: str = "cpu"
@@ -88,6 +89,15 @@ class Recipe:
             if not isinstance(found.get(key), Mapping | None):
                 raise ValueError(f"not a recipe: {key} is {values.show(found[key])}")
         return cls(**{key: value for key, value in found.items() if key in known})
+
+    def shared(self, clip: bool | None) -> Self:
+        """Keep what all cells of a sweep share: neither weights, process, sampler, grid nor seed.
+
+        clip: as it was asked for, None for each sampler's own.
+        """
+        own = (*("weights", "average", "training_step", "process", "imports"), *("grid", "steps"))
+        varying: dict[str, Any] = dict.fromkeys((*own, "nfe", "seed"))
+        return replace(self, source="", sampler={"clip": clip}, **varying)
 
     def differs(self, other: Recipe) -> list[str]:
         """Say what two recipes do not share: `seed 0, now 1`. self is then, other is now."""

@@ -34,7 +34,7 @@ def sample(config: Config, options: Options, ranks: Ranks) -> None:
     model, walk = open_sampling(config, options, ranks.device)
     config = model.config
     drawer = drawer_for(model, config, walk, ranks.device)
-    recipe = recipe_of(model, config, walk, ranks.device.type)
+    recipe = recipe_of(model.weights, config, walk, ranks.device.type)
 
     def prepare() -> None:
         image_folder.claim(folder, recipe, options.overwrite)

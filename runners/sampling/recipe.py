@@ -1,4 +1,4 @@
-"""The recipe of an image, made from an open model and the walk along which it is drawn."""
+"""The recipe of an image: its weights, and the walk along which a config draws it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config, specs
-from runners.model.load import Model, scaling_of
+from runners.model.load import scaling_of
+from runners.model.weights import Weights
 from runners.record.recipe import Recipe
 from runners.sampling.walk import Walk
 
 
 def recipe_of(
-    model: Model,
+    weights: Weights,
     config: Config,
     walk: Walk,
     device_type: str,
     picture: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Everything that decides the images which this model draws along this walk.
+    """Everything that decides the images which these weights draw along this walk.
 
     config: whose seed, sampler and precision are used. device_type: "cpu" or "cuda".
     picture: {"mode": ..., **what it was told}, None for plain samples.
     """
     sampler, scale = config.sampler(), specs.eps_scale(config.sampling.eps_scale)
     return Recipe(
-        weights=model.weights.sha256,
-        average=model.weights.average,
-        training_step=model.weights.step,
-        source=model.weights.source,
+        weights=weights.sha256,
+        average=weights.average,
+        training_step=weights.step,
+        source=weights.source,
         process=config.diffusion.model_dump(mode="json"),
         sampler={"name": sampler.name, **sampler.record, "clip": sampler.clip},
         grid=walk.grid,

@@ -9,7 +9,7 @@ from configs.schema import Config
 from datasets import get_dataset
 from runners.machine.processes import Ranks
 from runners.train.loop import TrainingRun
-from runners.train.open_run import choose, open_run
+from runners.train.resume import choose, open_run
 from runners.train.trainer import new_trainer
 
 __all__ = ["train"]

@@ -19,7 +19,7 @@ from runners.measure.held_out import held_out_loss
 from runners.measure.window import Window
 from runners.record import image_files
 from runners.train.journal import Journal, memory
-from runners.train.open_run import identity
+from runners.train.resume import identity
 from runners.train.sheet import draw_sheet
 from runners.train.trainer import NonFiniteLossError, Step, Trainer
 

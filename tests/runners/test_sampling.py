@@ -281,3 +281,35 @@ def test_too_few_samples_for_a_figure_are_refused_before_sampling(exp: Path, cap
     assert main(words) == 2
     assert "--n_samples 3" in capsys.readouterr().err
     assert not (exp / "image_samples/few").exists()
+
+
+def test_fewer_images_leave_the_others_in_another_folder(exp: Path, expected, capsys) -> None:
+    folder = exp / "image_samples/fewer"
+    shutil.copytree(exp / "image_samples/expected_eta0", folder)
+    words = words_for(exp, "fewer", "--images")
+    words[words.index("--n_samples") + 1] = "7"
+    assert main(words) == 0
+    message = capsys.readouterr().err
+    assert f"13 images beyond the 7 wanted moved to {folder / 'extra'}" in message
+    assert sorted(int(p.stem) for p in folder.glob("*.png")) == list(range(7))
+    kept = (folder / "extra/19.png").stat().st_mtime_ns
+    assert main(words_for(exp, "fewer", "--images")) == 0
+    assert np.array_equal(pictures(exp, "fewer"), expected["eta0"])
+    assert (folder / "19.png").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("verb", ["--test", "--sample"])
+def test_weights_are_read_and_hashed_once(exp: Path, monkeypatch, verb: str) -> None:
+    calls: list[str] = []
+    for name in ("load", "weights_hash"):
+        own = getattr(checkpoint, name)
+
+        def counted(given, *more, name=name, own=own):
+            calls.append(name)
+            return own(given, *more)
+
+        monkeypatch.setattr(checkpoint, name, counted)
+    words = ["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]
+    assert main(words if verb == "--test" else words_for(exp, "once", "--images")) == 0
+    kinds = 2 if verb == "--test" else 1  # an average and the raw weights
+    assert (calls.count("load"), calls.count("weights_hash")) == (1, kinds)

@@ -8,25 +8,27 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from runners.report.study import Point, Study
+from runners.report.comparison import Comparison, Point
 
 FILE = "events.out.tfevents.0.report"  # one fixed name: written anew with every report
 ADAPTIVE = "adaptive"  # in the place of a number of steps
 
 
-def write(study: Study, folder: Path) -> list[Path]:
-    """One small event file for each point below `folder`; returns them. HParams takes each folder
-    as a row, so those of earlier reports there that are no longer points go.
+def write(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write one small event file for each point below `folder`; returns them.
+
+    HParams takes each folder as a row, so rows of earlier reports that are no longer points are
+    removed.
     """
     from tensorboard.summary.writer.record_writer import RecordWriter  # slow to import
 
     files = []
-    for point in study.points:
+    for point in comparison.points:
         path = folder / _slug(point) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             records = RecordWriter(file)
-            for event in _events(study, point):
+            for event in _events(comparison, point):
                 records.write(event)
             records.flush()
         files.append(path)
@@ -37,7 +39,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     return files
 
 
-def _events(study: Study, point: Point) -> list[bytes]:
+def _events(comparison: Comparison, point: Point) -> list[bytes]:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from torch.utils.tensorboard.summary import hparams
@@ -51,7 +53,7 @@ def _events(study: Study, point: Point) -> list[bytes]:
         "nfe": point.nfe,
         "seeds": len(point.cells),
     }
-    figures = {m.label: point.figures[m.key].mean for m in study.metrics}
+    figures = {m.label: point.figures[m.name].mean for m in comparison.metrics}
     figures["seconds_per_image"] = point.seconds.mean
     figures = {label: value for label, value in figures.items() if math.isfinite(value)}
     summaries = [*hparams(values, figures)]
@@ -63,7 +65,7 @@ def _events(study: Study, point: Point) -> list[bytes]:
 
 
 def _slug(point: Point) -> str:
-    """A folder's name: readable, and distinct also where the readable parts are equal."""
+    """Name of a folder: readable, and distinct also where the readable parts are equal."""
     steps = ADAPTIVE if point.steps is None else point.steps
     text = f"{point.doc}|{point.sampler}|{steps}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

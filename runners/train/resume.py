@@ -62,6 +62,11 @@ def open_run(
         return None
     found = checkpoint.latest(run, log.warning if ranks.first else lambda text: None)
     if found is None:
+        if foreign := weights.checkpoint_files(run):
+            raise ConfigError(
+                f"--resume_training: {run} holds {', '.join(foreign)} of another program, which "
+                "can only be sampled from; train under another --doc"
+            )
         run_folder.check_same_run(load(run / "config.yml"), config, run)
         log.info("%s has no checkpoint yet: starting from the beginning", run)
         return None

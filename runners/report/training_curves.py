@@ -1,4 +1,4 @@
-"""Training curves out of a run's metrics.jsonl, thinned to what a chart can show."""
+"""Training curves from a run's metrics.jsonl, thinned to what a chart can show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MOST = 400  # points of a curve; more are averaged in bins
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss by training step: as written (or in bins), smoothed, and (steps, losses) held out."""
+    """Loss by training step: as written (or averaged in bins), smoothed, and held out as (steps,
+    losses).
+    """
 
     title: str
     steps: np.ndarray
@@ -24,8 +26,10 @@ class Curve:
     held_out: tuple[np.ndarray, np.ndarray]
 
 
-def curve(title: str, run: Path) -> Curve | None:
-    """The curve of a run's folder; None where it has no metrics.jsonl, or no finite loss in it."""
+def read_curve(title: str, run: Path) -> Curve | None:
+    """Read the curve of a run's folder; None where its metrics.jsonl is missing, or holds no finite
+    loss.
+    """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return None
@@ -39,7 +43,7 @@ def curve(title: str, run: Path) -> Curve | None:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Running geometric mean over about a tenth of the curve; over less at its ends."""
+    """Running geometric mean over about a tenth of the curve, over less at its ends."""
     reach = max(1, len(values) // 20)
     logs = np.log(np.maximum(values, np.finfo(float).tiny))
     windows = [logs[max(0, i - reach) : i + reach + 1] for i in range(len(logs))]

@@ -1,7 +1,7 @@
-"""How lines look in charts and legends: colour and marker for one thing, dash for another.
+"""Styles of lines in charts and legends: colour and marker for one thing, dash for another.
 
-Colours are named in charts by their light shade and turned into CSS variables (see charts.finish),
-so that a page in dark mode or in print shows them in a shade that fits.
+Charts name colours by their light shade. `svg.finish` turns them into CSS variables, so that dark
+mode and print show a shade that fits.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.8), (1.2, 1.5), (6, 1.5, 1.2,
 
 @dataclass(frozen=True)
 class Style:
-    """colour: the light shade; marker: matplotlib's letter; dash: on and off lengths; hollow: the
-    marker is filled with paper.
+    """Style of a line. colour: the light shade; marker: matplotlib's letter; dash: on and off
+    lengths; hollow: the marker is filled with paper.
     """
 
     colour: str = INK
@@ -55,19 +55,19 @@ class Style:
 
 
 def nth_colour(index: int) -> Style:
-    """The index-th of things told apart by colour and marker: 72 before one comes again."""
+    """Style of the index-th thing that is told apart by colour and marker; they repeat after 72."""
     markers = list(MARKERS)
     return Style(PALETTE[index % len(PALETTE)][0], markers[index % len(markers)])
 
 
 def nth_dash(index: int) -> Style:
-    """The index-th of things told apart by dash."""
+    """Style of the index-th thing that is told apart by dash."""
     return Style(dash=DASHES[index % len(DASHES)], hollow=index % 2 == 1)
 
 
 @dataclass(frozen=True)
 class Styles:
-    """A style for every (doc, sampler). The more numerous of the two takes the colours."""
+    """Styles of all (doc, sampler). Of docs and samplers the more numerous take the colours."""
 
     docs: Sequence[str]
     samplers: Sequence[str]
@@ -84,7 +84,7 @@ class Styles:
         return Style(look.colour, look.marker, dash.dash, dash.hollow)
 
     def groups(self, lines: Sequence[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
-        """The lines of each thing that is told apart by dash, under its name."""
+        """Lines grouped by what is told apart by dash, under its name."""
         index = 1 if self._docs_coloured else 0
         found: dict[str, list[tuple[str, str]]] = {}
         for line in lines:
@@ -92,7 +92,7 @@ class Styles:
         return found
 
     def legend(self, dashes: bool = True) -> str:
-        """Both keys, or that of the colours alone; a thing of which there is one needs no dash."""
+        """Legend of colours and, if wanted, of dashes where there are several."""
         coloured, dashed = self.samplers, self.docs
         if self._docs_coloured:
             coloured, dashed = dashed, coloured
@@ -103,7 +103,7 @@ class Styles:
 
 
 def legend(entries: Sequence[tuple[Style, str]]) -> str:
-    """HTML of a legend that wraps."""
+    """Legend as HTML; it wraps where it must."""
     items = "".join(f"<li>{_swatch(style)}{escape(name)}</li>" for style, name in entries)
     return f'<ul class="legend">{items}</ul>'
 
@@ -119,7 +119,7 @@ def _swatch(style: Style) -> str:
 
 
 def variable(colour: str) -> str:
-    """The CSS variable of a light shade."""
+    """CSS variable of a light shade."""
     named = {INK: "var(--ink)", FAINT: "var(--faint)", PAPER: "var(--paper)"}
     for index, (light, _) in enumerate(PALETTE):
         named[light] = f"var(--c{index})"
@@ -127,5 +127,5 @@ def variable(colour: str) -> str:
 
 
 def variables(dark: bool) -> str:
-    """CSS declarations of every variable that `variable` may name, but paper, ink and faint."""
+    """CSS declarations of the palette's variables."""
     return "".join(f"--c{i}:{shades[dark]};" for i, shades in enumerate(PALETTE))

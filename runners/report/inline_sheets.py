@@ -1,4 +1,4 @@
-"""Pictures inside the page: strips of samples, and samples above their nearest training images."""
+"""Sheets of samples inside the HTML file, as data addresses."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from runners.record.image_files import pixels, to_picture
-from runners.report.study import Point
+from runners.report.comparison import Point
 from runners.sheets import sheet as sheets
 
-BUDGET = 6_000_000  # bytes of all strips together
+Images = Callable[[Sequence[int]], Tensor]  # training images (n, C, H, W), uint8, by index
+BUDGET = 6_000_000  # bytes of all sheets together
 # How much of each sheet is shown: images in a row, format, quality. The first that fits is taken.
 TRIES = ((16, "PNG", None), (8, "PNG", None), (8, "WEBP", 90), (4, "WEBP", 80), (4, "WEBP", 50))
-TRIED = 10  # sheets that tell what all of them would take
+TRIED = 10  # sheets from which the size of all is estimated
 NEIGHBOURS = 8
-GAP = 128  # grey between images: seen on light and on dark pages, beside light and dark images
+GAP = 128  # grey between images: seen on light and dark paper, beside light and dark images
 
 
 @dataclass(frozen=True)
-class Strips:
-    """Data addresses of the strips by (doc, sampler, steps), and the seeds they are of; columns:
-    images in each; ratio: width by height of one; lossy: not bit for bit.
+class Sheets:
+    """One sheet for each (doc, sampler, steps). sources: data addresses; seeds: of the samples.
+
+    columns: images in each; ratio: width by height of one; lossy: not bit for bit.
     """
 
     sources: dict[tuple[str, str, int | None], str]
@@ -37,45 +39,45 @@ class Strips:
     lossy: bool
 
 
-def strips(points: Sequence[Point], shape: Sequence[int]) -> Strips:
-    """The first images of every point that has a sheet, all cut alike and packed as well as BUDGET
-    asks for. shape: (C, H, W) of an image.
+def packed(points: Sequence[Point], shape: Sequence[int]) -> Sheets:
+    """Pack the first images of every point that has a sheet, all cut alike, into BUDGET bytes.
+
+    shape: (C, H, W) of an image.
     """
-    found = {(p.doc, p.sampler, p.steps): one for p in points if (one := sheet_of(p))}
-    sheets = {key: sheet for key, (sheet, _) in found.items()}
-    seeds = {key: seed for key, (_, seed) in found.items()}
-    some = list(sheets.values())[:: -(-len(sheets) // TRIED) or 1]
-    for columns, kind, quality in TRIES:  # all of them, over and over, would take long
+    found = {p.place: one for p in points if (one := sheet_of(p))}
+    whole = {place: sheet for place, (sheet, _) in found.items()}
+    seeds = {place: seed for place, (_, seed) in found.items()}
+    some = list(whole.values())[:: -(-len(whole) // TRIED) or 1]
+    for columns, kind, quality in TRIES:  # packing all of them for every try would take long
         size = sum(len(address(framed(one, shape, columns), kind, quality)) for one in some)
-        if size * len(sheets) <= BUDGET * len(some):
+        if size * len(whole) <= BUDGET * len(some):
             break
-    cut = {key: framed(sheet, shape, columns) for key, sheet in sheets.items()}
-    packed = {key: address(picture, kind, quality) for key, picture in cut.items()}
-    widest = max((sheet.width // shape[2] for sheet in sheets.values()), default=0)
+    cut = {place: framed(sheet, shape, columns) for place, sheet in whole.items()}
+    sources = {place: address(picture, kind, quality) for place, picture in cut.items()}
+    widest = max((sheet.width // shape[2] for sheet in whole.values()), default=0)
     ratio = next((picture.width / picture.height for picture in cut.values()), 1)
-    return Strips(packed, seeds, min(columns, widest), ratio, kind != "PNG")
+    return Sheets(sources, seeds, min(columns, widest), ratio, kind != "PNG")
 
 
 def framed(sheet: Image.Image, shape: Sequence[int], columns: int) -> Image.Image:
-    """The first images of a row without gaps, set apart by lines of grey."""
+    """The first images of a row without gaps, set apart by grey lines."""
     n = min(columns, max(1, sheet.width // shape[2]))
     images = pixels(sheet)[..., : n * shape[2]].chunk(n, dim=2)
     return sheets.sheet([images], least=1, gap=max(1, shape[2] // 16), paper=GAP)
 
 
 def sheet_of(point: Point) -> tuple[Image.Image, int] | None:
-    """The picture of a point's first images, and its seed: the first that has a readable one."""
+    """The first readable sheet of a point, and its seed."""
     for cell in point.cells:
-        found = _open(cell.sheet)
-        if found is not None:
+        if (found := _open(point.folder, cell.measured.sheet)) is not None:
             return found, cell.seed
     return None
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Samples and, in the same order, their nearest training images, as data addresses of two
-    strips, with their feature distances.
+    """Samples and their nearest training images in the same order, as data addresses of two sheets,
+    with their feature distances.
     """
 
     samples: str
@@ -83,12 +85,11 @@ class Pairs:
     distances: list[float]
 
 
-def pairs(
-    point: Point, shape: Sequence[int], images: Callable[[Sequence[int]], Tensor] | None
-) -> Pairs | None:
-    """The first samples of a point with their neighbours; None where either is not at hand."""
+def pairs(point: Point, shape: Sequence[int], images: Images | None) -> Pairs | None:
+    """The first samples of a point with their neighbours; None where either is missing."""
     for cell in point.cells:
-        found, sheet = cell.neighbours[:NEIGHBOURS], _open(cell.sheet)
+        found = (cell.measured.neighbours or [])[:NEIGHBOURS]
+        sheet = _open(point.folder, cell.measured.sheet)
         if images is None or sheet is None or not found or sheet.width < shape[2]:
             continue
         found = found[: sheet.width // shape[2]]
@@ -106,11 +107,11 @@ def address(picture: Image.Image, kind: str = "PNG", quality: int | None = None)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _open(path: Path | None) -> Image.Image | None:
-    if path is None:
+def _open(folder: Path, sheet: str | None) -> Image.Image | None:
+    if sheet is None:
         return None
     try:
-        with Image.open(path) as picture:
+        with Image.open(folder / sheet) as picture:
             return picture.copy()
     except (OSError, UnidentifiedImageError, SyntaxError):  # a report does without it
         return None
