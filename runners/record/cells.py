@@ -11,9 +11,11 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WrapValidator
 
 from configs.values import Count, CountOrZero, show
-from runners.record.recipe import Recipe
+from runners.record.recipe import FORMAT, Recipe
 
 T = TypeVar("T")
+# What of a recipe the version before wrote into sweep.json only.
+SHARED = ("average", "training_step", "source", "precision", "tf32", "device", "scaling")
 
 
 def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
@@ -21,12 +23,14 @@ def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
     return value  # 4 stays 4, so that a table shows what the file holds
 
 
-def _of_known_format(found: Any) -> Any:
-    return asdict(Recipe.from_json(found)) if isinstance(found, Mapping) else found
+def _of_this_format(found: Any) -> Any:
+    if not isinstance(found, Mapping) or found.get("format") == FORMAT:
+        return found
+    return asdict(Recipe.from_json(found))
 
 
 Number = Annotated[float, Field(allow_inf_nan=False), WrapValidator(_as_written)]
-Stored = Annotated[Recipe, BeforeValidator(_of_known_format)]  # a recipe in a file
+Stored = Annotated[Recipe, BeforeValidator(_of_this_format)]  # a recipe in a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,23 +128,16 @@ class _Flat:
     sampler: str
     grid: str
     seed: int
+    sampler_name: str
     steps: Count | None = None
-    sampler_name: str | None = None
     options: dict[str, Any] | None = None
     clip: bool | None = None
 
 
 def _of_flat(kind: type[Cell], record: dict[str, Any], of_doc: Callable[[str], Recipe]) -> Any:
     old = checked(_Flat, record)
-    name = old.sampler_name or old.sampler.partition(":")[0]
-    recipe = replace(
-        of_doc(old.doc),
-        sampler={"name": name, **(old.options or {}), "clip": bool(old.clip)},
-        grid=old.grid,
-        steps=old.steps,
-        seed=old.seed,
-        nfe=None if old.steps is None else record.get("nfe"),
-    )
+    shared = of_doc(old.doc)
+    recipe = replace(Recipe.from_json(record), **{name: getattr(shared, name) for name in SHARED})
     result = checked(Result, {**record, "recipe": recipe.to_json()})
     return kind(old.doc, old.sampler, old.grid, old.steps, old.seed, result)
 
