@@ -90,6 +90,9 @@ def _complete(section: str, every: Values) -> list[Problem]:
     except PartError as err:
         return [Problem(f"{section}.{key}", str(err))]
     given[key] = part.name
+    for option in [k for k, v in given.items() if v is None and not _known(k, part, schema)]:
+        if _owners(section, option):  # older versions wrote category: null for every data set
+            del given[option]
     _fill(section, part, every)
     spelled, problems = _spelled(section, given, part)
     problems += [_unknown(section, k, part) for k in given if not _known(k, part, schema)]
@@ -154,15 +157,16 @@ def state_shape(data: Values, diffusion: Any) -> dict[str, Any]:
     }
 
 
+def _owners(section: str, key: str) -> list[str]:
+    """Names of the parts that have an option of this name."""
+    parts = registry(PLUGS[section][1]).parts.values()
+    return [part.name for part in parts if key in part.options or key in part.facts.keys]
+
+
 def _unknown(section: str, key: str, part: Part[Any, Any]) -> Problem:
     """A key that the section does not have: whose it is, or which one is near."""
     known = [*part.options, *SECTIONS[section].model_fields]
-    owners = [
-        other.name
-        for other in registry(PLUGS[section][1]).parts.values()
-        if key in other.options or key in other.facts.keys
-    ]
-    if owners:
+    if owners := _owners(section, key):
         text = f"belongs to {values.either(owners)}; {part} does not use it"
     else:
         near = nearest(f"{section}.{key}", [f"{section}.{name}" for name in known])
