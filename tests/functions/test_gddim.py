@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from functions.adaptive import rk45
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
 from functions.plan import apply, solve
 from functions.process import CLD, Blur
-from functions.samplers import SAMPLERS
+from functions.samplers import SAMPLERS, rk45
 from functions.scales import SCALES
 from tests.analytic import GOLDEN
 
