@@ -93,11 +93,10 @@ def parse(
 
 
 def sampler(text: str) -> Spec:
-    """One of SAMPLERS or ADAPTIVE, or a name of the DDIM repository's."""
-    from functions.adaptive import ADAPTIVE
+    """One of SAMPLERS, or a name of the DDIM repository's."""
     from functions.samplers import SAMPLERS
 
-    return parse(text, {**SAMPLERS, **ADAPTIVE}, ALIASES)
+    return parse(text, SAMPLERS, ALIASES)
 
 
 def grid(text: str) -> Spec:
@@ -116,9 +115,9 @@ def eps_scale(text: str) -> Spec | None:
 
 def is_adaptive(name: str) -> bool:
     """Whether a sampler chooses its own steps."""
-    from functions.adaptive import ADAPTIVE
+    from functions.samplers import SAMPLERS
 
-    return name in ADAPTIVE
+    return name in SAMPLERS and SAMPLERS.parts[name].facts.adaptive
 
 
 def show(value: Any) -> str:

@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from configs.schema import specs
-from functions.adaptive import ADAPTIVE
 from functions.grids import GRIDS
-from functions.samplers import ABOUT, SAMPLERS
+from functions.samplers import SAMPLERS
 from functions.scales import SCALES
 
 
 def list_samplers() -> Iterator[str]:
     """A table of samplers, grids and eps scales, line by line."""
     rows = [("name", "what it is", "paper", "order", "evaluations for S steps")]
-    rows += [(name, *ABOUT[name]) for name in (*SAMPLERS, *ADAPTIVE)]
+    for name, part in SAMPLERS.parts.items():
+        rows.append(
+            (name, *(getattr(part.facts, key) for key in ("title", "paper", "order", "nfe")))
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    registry: dict[str, Callable[..., Any]] = {**SAMPLERS, **ADAPTIVE}
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        if row[0] in registry:
-            yield from _options(row[0], registry)
+        if row[0] in SAMPLERS:
+            yield from _options(row[0], SAMPLERS)
     for name, meaning in specs.ALIASES.items():
         yield f"{name.ljust(widths[0])}  the DDIM repository's name of {meaning}"
     yield from _described("grids (--skip_type)", GRIDS)

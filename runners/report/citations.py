@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from functions.samplers import ABOUT
+from functions.samplers import SAMPLERS
 from runners.report.study import Doc, Study
 
 
@@ -156,8 +156,8 @@ def _uses(study: Study) -> Iterator[tuple[str, str]]:
     for sweep in study.sweeps:
         for cell in sweep.cells:
             sampler = str(cell.record.get("sampler_name") or cell.sampler.split(":")[0])
-            if sampler in ABOUT:
-                yield ABOUT[sampler].paper, f"sampler {cell.sampler}"
+            if sampler in SAMPLERS:
+                yield SAMPLERS.parts[sampler].facts.paper, f"sampler {cell.sampler}"
             grid = cell.grid.split(":")[0]
             if grid in GRIDS:
                 yield GRIDS[grid], f"grid {cell.grid}"

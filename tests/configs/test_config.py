@@ -236,7 +236,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
         ("loss.name", "skip is defined for vp and vpsde, not for cld; it should be simple"),
         ("diffusion.beta_min", "belongs to process vpsde; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
-        ("sampling.skip_type", "need a variance-preserving process"),
+        ("sampling.skip_type", "is defined for variance-preserving processes only"),
     ],
 )
 def test_what_does_not_fit_the_process_is_refused(tiny, override, text):

@@ -86,13 +86,12 @@ def test_what_a_text_cannot_mean(text, told):
 
 
 def test_every_registered_name_is_its_own_canonical_text():
-    from functions.adaptive import ADAPTIVE
     from functions.grids import GRIDS
     from functions.samplers import SAMPLERS
     from functions.scales import SCALES
 
     for parse, registry in (
-        (specs.sampler, [*SAMPLERS, *ADAPTIVE]),
+        (specs.sampler, [*SAMPLERS]),
         (specs.grid, GRIDS),
         (specs.eps_scale, SCALES),
     ):

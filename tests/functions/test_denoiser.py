@@ -145,7 +145,7 @@ def test_it_holds_the_networks_weights_and_nothing_else():
 
 
 def test_unknown_parametrisations_are_refused():
-    with pytest.raises(ValueError, match="eps, x0, v"):
+    with pytest.raises(ValueError, match="predicts score is not valid; it should be eps, x0 or v"):
         Denoiser(nn.Identity(), VP(), predicts="score")
 
 
@@ -175,8 +175,9 @@ def test_what_a_denoiser_cannot_be_is_refused():
     for process, options, text in (
         (CLD(), {"predicts": "v"}, "variance-preserving processes only"),
         (VP(), {"predicts": "x0", "mixed": "normal"}, "needs predicts eps"),
-        (VP(), {"predicts": "x1"}, "predicts is one of"),
-        (VP(), {"mixed": "yes"}, "mixed is one of"),
+        (VP(), {"predicts": "x1"}, "it should be eps, x0 or v"),
+        (VP(), {"clip": 0.0}, "clip 0 is not valid"),
+        (VP(), {"mixed": "yes"}, "it should be none, normal or velocity"),
         (Blur(4), {"mixed": "velocity"}, "needs a process that has one"),
     ):
         with pytest.raises(ValueError, match=text):
@@ -203,4 +204,4 @@ def test_the_wrong_loss_for_a_runs_process_is_refused(tmp_path, capsys):
     words = ["--exp", str(tmp_path), "--doc", "run", "--training.n_iters", "1"]
     assert main([*TINY, *words, "--config", "digits_cld.yml"]) == 0
     assert main(["--exp", str(tmp_path), "--doc", "run", "--test", "--config", "digits.yml"]) != 0
-    assert "L_skip is defined for the variance-preserving" in capsys.readouterr().err
+    assert "L_skip is defined for variance-preserving" in capsys.readouterr().err

@@ -1,0 +1,19 @@
+"""Time grids of sampling: (process, steps, **options) -> decreasing float64 times, the last one
+the end of sampling.
+"""
+
+from functions.grids.by_noise import karras, logsnr
+from functions.grids.even import ddim_uniform, trailing, uniform
+from functions.grids.power import power, quad
+from functions.parts import GRIDS
+
+__all__ = [
+    "GRIDS",
+    "ddim_uniform",
+    "karras",
+    "logsnr",
+    "power",
+    "quad",
+    "trailing",
+    "uniform",
+]

@@ -1,0 +1,32 @@
+"""Checks and helpers that time grids share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from functions.process import Process
+
+
+def check_steps(process: Process, steps: int) -> None:
+    """Raise ValueError for fewer than one step, or more than a discrete process has times."""
+    if steps < 1:
+        raise ValueError(f"a time grid needs at least one step, not {steps}")
+    if process.steps is not None and steps > process.steps:
+        raise ValueError(f"{steps} sampling steps asked of a process with {process.steps} times")
+
+
+def ending(descending: Iterable[int], process: Process) -> Tensor:
+    """The grid of some discrete times and the end of sampling."""
+    return torch.tensor([*descending, process.t_end], dtype=torch.float64)
+
+
+def continuous(process: Process, steps: int, power: float) -> Tensor:
+    """The grid of a continuous process that is linear in t^(1/power)."""
+    root = np.linspace(process.t_start ** (1 / power), process.t_end ** (1 / power), steps + 1)
+    times = torch.from_numpy(root**power)
+    times[0], times[-1] = process.t_start, process.t_end  # exact after the rounding of the power
+    return times
