@@ -52,6 +52,11 @@ class Facts:
     aliases: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
 
+    def match(self, build: Callable[..., Any]) -> None:
+        """Check the facts against the signature of what they describe. Raises PartError whose text
+        follows the name of the part.
+        """
+
 
 @dataclass(frozen=True)
 class Part(Generic[B, F]):
@@ -80,6 +85,11 @@ class Part(Generic[B, F]):
         """Defaults of the options that have one."""
         found = {key: parameter.default for key, parameter in self.options.items()}
         return {key: value for key, value in found.items() if value is not inspect.Parameter.empty}
+
+    def make(self, options: Mapping[str, Any], **given: Any) -> Any:
+        """Build the part. given: what the program fills in, as far as the part takes it."""
+        taken = inspect.signature(self.build).parameters
+        return self.build(**options, **{k: v for k, v in given.items() if k in taken})
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -138,6 +148,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
                 raise PartError(f"has an option {key} without annotation; write {key}: TYPE")
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise PartError(f"takes *{key}; every option should have a name")
+        stated.match(build)
         self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
 
     def resolve(self, name: str) -> tuple[Part[B, F], str] | None:

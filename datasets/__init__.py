@@ -1,7 +1,8 @@
-"""Images: uint8 in, [-1, 1] out.
+"""Images of a config's data set.
 
-`get_dataset(config)` gives the training and the held-out images; `loader.batches` their order;
-`transforms` the way into the model and back; `check` a report on every file.
+`get_dataset(config)` opens the training and the held-out images; `loader.batches` iterates over
+them in a reproducible order; `transforms` scales uint8 to [-1, 1] and back; `check` reports on
+every file.
 """
 
 from pathlib import Path
@@ -26,13 +27,14 @@ __all__ = [
 
 
 def get_dataset(config: Config, root: Path = ROOT) -> tuple[ImageDataset, ImageDataset | None]:
-    """Training images and held-out images (None where the source has none and holdout is 0).
+    """Open the training and the held-out images (None: the source has none and holdout is 0).
 
-    Reads only `config.data`. Images are resized and centre-cropped to `image_size`, with
-    `channels` channels, and decoded now into memory if `in_memory` is true or "auto" finds room
-    for both splits (`memory.fits_in_memory`), else whenever they are asked for.
-    FileNotFoundError says what to put where; OSError names unreadable images; ValueError a wrong
-    option.
+    Reads `config.data` only. Images are resized and centre-cropped to `image_size` pixels and
+    `channels` channels. They are decoded into memory now if `in_memory` is true, or "auto" and
+    both splits fit (`memory.fits_in_memory`); else each time they are fetched.
+
+    Raises FileNotFoundError that says what to put where, OSError that names unreadable images, and
+    ValueError for a wrong option.
     """
     data = config.data
     train, test = find_splits(config, root)

@@ -1,7 +1,8 @@
-"""ImageDataset: uint8 images by index, whether they lie in memory or are decoded when asked for."""
+"""Image data sets: uint8 images by index, kept in memory or decoded when they are fetched."""
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -18,18 +19,19 @@ Indices = Sequence[int] | np.ndarray | Tensor
 
 
 class DataConfig(Protocol):
-    """The keys of the config's `data` section that this package reads.
+    """Keys of the config's `data` section that this package reads.
 
-    `download: bool` may be there too; it is off when absent.
+    Optional: `download: bool` (False where it is absent), and `options`, a mapping with the options
+    of the source, such as LSUN's category.
     """
 
     @property
     def dataset(self) -> str:
-        """A key of `datasets.SOURCES`, in any case."""
+        """Name in `datasets.SOURCES`; upper and lower case are the same."""
 
     @property
     def path(self) -> str | None:
-        """Folder or zip; None: the data set's own folder below the root."""
+        """Folder or zip; None for the data set's own folder below the root."""
 
     @property
     def test_path(self) -> str | None:
@@ -37,11 +39,7 @@ class DataConfig(Protocol):
 
     @property
     def holdout(self) -> float:
-        """Fraction in [0, 1) held out where the source has no test split."""
-
-    @property
-    def category(self) -> str | None:
-        """LSUN's category."""
+        """Fraction in [0, 1) of images held out where the source has no test split."""
 
     @property
     def image_size(self) -> int:
@@ -49,26 +47,26 @@ class DataConfig(Protocol):
 
     @property
     def channels(self) -> int:
-        """Channels of the images."""
+        """Number of channels."""
 
     @property
     def in_memory(self) -> bool | str:
-        """True, False or "auto"."""
+        """Whether images are decoded into memory; "auto": where there is room."""
 
 
 class Config(Protocol):
-    """Anything with a `data` section."""
+    """Config with a `data` section."""
 
     @property
     def data(self) -> DataConfig:
-        """The section this package reads."""
+        """Section that this package reads."""
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Dataset[tuple[Tensor, int]], ABC):
     """Square uint8 images with optional labels.
 
-    name: the data set's; labels: int64 (N,) or None; classes: list of str or None;
-    shape: (C, H, W) of every image; in_memory: whether fetching needs no decoding.
+    name: of the data set; shape: (C, H, W) of every image; labels: int64 (N,) or None; classes:
+    their names, or None; in_memory: whether the images are decoded already.
     As a torch Dataset its items are (uint8 (C, H, W), label), label -1 where there are none.
     """
 
@@ -86,16 +84,16 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         self.classes = classes
         self.in_memory = in_memory
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def images(self, indices: Indices) -> Tensor:
-        """The images at these indices: uint8 (n, C, H, W)."""
-        raise NotImplementedError
+        """Fetch the images at these indices: uint8 (n, C, H, W)."""
 
+    @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 in hex, 64 characters, of the data: equal data in equal form have equal ones."""
-        raise NotImplementedError
+        """Hash the data (SHA-256, 64 hexadecimal digits): equal for equal data in equal form."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.__getitems__([index])[0]
@@ -110,7 +108,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
 
 
 class MemoryDataset(ImageDataset):
-    """Images in one uint8 tensor (N, C, H, W); the fingerprint hashes every pixel and label."""
+    """Images in one uint8 tensor (N, C, H, W). The fingerprint hashes every pixel and label."""
 
     def __init__(self, name: str, pixels: Tensor, labels: Tensor | None, classes: list[str] | None):
         channels, height, width = pixels.shape[1:]
@@ -121,8 +119,8 @@ class MemoryDataset(ImageDataset):
         return len(self.pixels)
 
     def images(self, indices: Indices) -> Tensor:
-        """Copies of the images at these indices."""
-        # numpy gathers whole rows several times faster than torch's own indexing
+        """Copy the images at these indices."""
+        # NumPy gathers rows several times faster than PyTorch's indexing
         return torch.from_numpy(self.pixels.numpy()[np.asarray(indices, dtype=np.int64)])
 
     @cached_property
@@ -132,15 +130,15 @@ class MemoryDataset(ImageDataset):
         return total.hexdigest()
 
     def fingerprint(self) -> str:
-        """SHA-256 of size, labels and pixels."""
+        """Hash size, labels and pixels."""
         return self._hash
 
 
 class StreamDataset(ImageDataset):
-    """Images decoded when asked for; the fingerprint hashes what they are decoded from.
+    """Images that are decoded when they are fetched.
 
-    That is: the sorted list of names, sizes and CRC-32 (a zip's own; in a folder, of the first
-    and last 4 KiB of each file), labels, crop and output shape; no picture is decoded for it.
+    The fingerprint decodes no image. It hashes the sorted list of names, sizes and CRC-32 (a zip's
+    own; in a folder, of the first and last 4 KiB of each file), labels, crop and output shape.
     """
 
     def __init__(self, name: str, split: Split, size: int, channels: int):
@@ -152,7 +150,7 @@ class StreamDataset(ImageDataset):
         return len(self.split.reader)
 
     def images(self, indices: Indices) -> Tensor:
-        """Decode the images at these indices; OSError that names a file that is damaged."""
+        """Decode the images at these indices. Raises OSError that names a damaged file."""
         out = np.empty((len(indices), *self.shape), dtype=np.uint8)
         for row, index in enumerate(indices):
             out[row] = self._decoded(int(index))
@@ -160,7 +158,7 @@ class StreamDataset(ImageDataset):
 
     def _decoded(self, index: int) -> np.ndarray:
         reader = self.split.reader
-        index = range(len(reader))[index]  # IndexError beyond the end, which ends an iteration
+        index = range(len(reader))[index]  # an IndexError beyond the end ends an iteration
         try:
             return fit(reader.read(index), self.shape[1], self.shape[0], self.split.box)
         except BAD_FILE as err:
@@ -173,5 +171,5 @@ class StreamDataset(ImageDataset):
         return total.hexdigest()
 
     def fingerprint(self) -> str:
-        """SHA-256 of shape, labels, crop and the reader's digest."""
+        """Hash shape, labels, crop and the reader's digest."""
         return self._hash

@@ -1,4 +1,4 @@
-"""Reading every file of a data set once and reporting what is there."""
+"""Report on a data set: every file is read once."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ Verdict = tuple[str, int, int] | str  # (mode, width, height), or why a file is 
 
 @dataclass
 class Report:
-    """What a check found; `str(report)` prints it, `bad` names every unreadable image."""
+    """Result of a check. lines: counts; bad: every unreadable image; str(): both as text."""
 
     lines: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Report:
 
 
 def inspect(config: Config, root: Path = ROOT) -> Report:
-    """Decode every image of both splits; FileNotFoundError etc. where the data set is missing."""
+    """Decode every image of both splits. Raises FileNotFoundError where the data set is missing."""
     data, report = config.data, Report()
     for title, split in zip(("train", "test"), find_splits(config, root), strict=True):
         if split is None:
@@ -42,7 +42,7 @@ def inspect(config: Config, root: Path = ROOT) -> Report:
 
 
 def check(config: Config, root: Path = ROOT) -> str:
-    """The report of `inspect` as text: counts by split, class, size and mode, then bad files."""
+    """Check a data set, as text: counts by split, class, size and mode, then unreadable files."""
     return str(inspect(config, root))
 
 

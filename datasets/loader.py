@@ -1,8 +1,8 @@
-"""The order of images as a pure function of (seed, epoch, position), and batches in that order.
+"""Batches of images in an order that is a pure function of (seed, epoch, position).
 
-Position p of the endless stream lies in epoch p // n, whose order is the permutation drawn from
-SeedSequence([seed, epoch]). Step s takes the positions [s B, (s + 1) B) and each rank a contiguous
-slice of them, so a run may stop at any step and go on with any number of processes and workers.
+Position p of the endless stream lies in epoch p // n, whose order is a permutation drawn from
+SeedSequence([seed, epoch]). Step s takes the positions [s B, (s + 1) B), and each rank a contiguous
+slice of them. So a run may stop at any step, and go on with any number of processes and workers.
 """
 
 import os
@@ -26,17 +26,17 @@ Batch = tuple[Tensor, Tensor | None]
 
 @lru_cache(maxsize=4)
 def permutation(n: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of n images in one epoch: read-only int64 (n,)."""
+    """Draw the order of n images in one epoch: read-only int64 (n,)."""
     order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(n)
     order.setflags(write=False)
     return order
 
 
 def indices(n: int, seed: int, start: int, count: int) -> np.ndarray:
-    """Image indices at the stream's positions start .. start + count - 1: int64 (count,).
+    """Compute the image indices at positions start to start + count - 1: int64 (count,).
 
-    Every epoch of n positions holds each of the n images once. ValueError when n is not positive
-    or a position or the seed is negative.
+    Every epoch of n positions holds each of the n images once. Raises ValueError where n is not
+    positive, or the seed or a position is negative.
     """
     if n < 1 or min(seed, start, count) < 0:
         raise ValueError(f"no image order for n={n}, seed={seed}, start={start}, count={count}")
@@ -59,13 +59,15 @@ def batches(
     num_workers: int = 0,
     context: str | None = None,
 ) -> Iterator[Batch]:
-    """An endless stream of (uint8 (b, C, H, W), int64 labels (b,) or None), b = batch_size/world.
+    """Iterate without end over (uint8 (b, C, H, W), int64 labels (b,) or None).
 
-    batch_size counts all processes. Data in memory is indexed directly when num_workers is 0;
-    otherwise a DataLoader fetches, with `context` ("fork", "spawn", ...; None: the platform's) as
-    its way to start workers. Pinned memory where there is CUDA. The global generators are not
-    touched. ValueError when world does not divide batch_size; OSError that names an unreadable
-    image; RuntimeError when a worker dies.
+    batch_size: of all processes; b = batch_size / world.
+    num_workers: with 0, images in memory are indexed directly; otherwise a DataLoader fetches.
+    context: how workers are started, "fork", "spawn", ...; None for the platform's default.
+    Batches lie in pinned memory where there is CUDA. The global generators are not used.
+
+    Raises ValueError where world does not divide batch_size, OSError that names an unreadable
+    image, and RuntimeError where a worker dies.
     """
     if batch_size < 1 or world < 1 or batch_size % world:
         raise ValueError(f"a batch of {batch_size} images does not divide over {world} processes")
@@ -79,7 +81,7 @@ def batches(
 
 @dataclass(frozen=True)
 class _Order:
-    """The indices of one rank's images, step after step, without end."""
+    """Indices of one rank's images, step after step, without end."""
 
     n: int
     batch_size: int
@@ -98,13 +100,13 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way from a worker, as a value: torch would wrap it in a traceback's text."""
+    """Error of a worker, sent as a value: PyTorch would wrap it in the text of a traceback."""
 
     message: str
 
 
 class _Batches(Dataset[Batch | _Failure]):
-    """A data set whose items are batches, and whose indices are arrays of indices."""
+    """Data set whose items are batches; its index is an array of image indices."""
 
     def __init__(self, dataset: ImageDataset):
         self.dataset = dataset
@@ -133,14 +135,14 @@ def _loaded(
 ) -> Iterator[Batch]:
     loader: DataLoader[Batch | _Failure] = DataLoader(
         _Batches(dataset),
-        batch_size=None,  # the sampler's items are whole batches already
+        batch_size=None,  # the sampler's items are whole batches
         sampler=stream,
         num_workers=num_workers,
         collate_fn=_as_is,
         worker_init_fn=_obey_only_the_parent,
         multiprocessing_context=context if num_workers else None,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # or else it would draw its base seed from the global one
+        generator=torch.Generator(),  # else the base seed is drawn from the global one
     )
     fetched = iter(loader)
     try:
@@ -150,14 +152,14 @@ def _loaded(
                 raise OSError(batch.message)
             yield batch[0], batch[1]  # pinning turns tuples into lists
     finally:
-        del fetched  # its end is the workers' end, also where a traceback keeps this frame alive
+        del fetched  # ends the workers, also where a traceback keeps this frame alive
 
 
 def _next(fetched: Iterator[Batch | _Failure]) -> Batch | _Failure:
     try:
         return next(fetched)
     except (EOFError, OSError) as err:  # a worker died with its batch half handed over
-        # torch's own error comes with SIGCHLD: let it come here, not while this one is reported.
+        # PyTorch's own error comes with SIGCHLD: wait for it here, not while this one is reported
         time.sleep(1)
         reason = next(iter(str(err).splitlines()), type(err).__name__)
         raise RuntimeError(f"DataLoader worker lost, killed or out of memory? ({reason})") from err
@@ -168,20 +170,20 @@ def _as_is(batch: Any) -> Any:
 
 
 def _obey_only_the_parent(worker: int) -> None:
-    """Outlive signals that a scheduler sends to every process of a job; end on the parent's.
+    """Ignore the signals that a scheduler sends to every process of a job, but not the parent's.
 
-    A worker that dies of such a SIGTERM would raise in the trainer before it could save. A blocked
-    signal runs no handler, neither torch's nor one inherited by fork; where the system cannot wait
-    for one (Windows, macOS) torch's own treatment stays.
+    A worker that dies of a scheduler's SIGTERM would raise in the trainer before it could save. A
+    blocked signal runs no handler, neither PyTorch's nor one inherited by fork. Where the system
+    cannot wait for a signal (Windows, macOS), PyTorch's handling stays.
     """
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_parents_word, daemon=True).start()
+        threading.Thread(target=_end_on_parents_signal, daemon=True).start()
 
 
-def _end_with_parents_word() -> None:
+def _end_on_parents_signal() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)

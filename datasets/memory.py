@@ -1,4 +1,4 @@
-"""Decoding a whole split into memory, and how much memory there is for it."""
+"""Decoding of a whole split into memory, and the memory that is available."""
 
 import os
 import sys
@@ -14,23 +14,23 @@ from datasets.pixels import BAD_FILE, fit
 from datasets.readers import Split
 
 FRACTION = 0.25  # of the available memory that "auto" lets decoded images take
-CHUNK = 128  # pictures one thread decodes before it reports
-NAMED = 5  # bad files an error message names
-UNKNOWN = 8 << 30  # bytes taken as available where the system does not tell
+CHUNK = 128  # images that one thread decodes before it reports
+NAMED = 5  # unreadable files that an error message names
+UNKNOWN = 8 << 30  # bytes assumed available where the system does not tell
 
 
 def fits_in_memory(total_bytes: int) -> bool:
-    """Whether "auto" keeps this many bytes of decoded images in memory.
+    """Decide for "auto" whether this many bytes of decoded images are kept in memory.
 
-    The limit is a quarter of the available memory (of the container's limit, if that is lower),
-    divided by the processes that share this machine under torchrun.
+    The limit is a quarter of the available memory, divided by the number of processes that share
+    this machine under torchrun.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return total_bytes <= FRACTION * available_memory() / processes
 
 
 def available_memory() -> int:
-    """Bytes free for use: Linux's MemAvailable, capped by the cgroup's limit."""
+    """Count the available bytes: Linux's MemAvailable, or the cgroup's limit if that is lower."""
     found = [_cgroup_limit("memory.max"), _cgroup_limit("memory/memory.limit_in_bytes")]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -47,10 +47,9 @@ def _cgroup_limit(name: str) -> int | None:
 
 
 def decode_all(split: Split, size: int, channels: int, title: str) -> Tensor:
-    """Every picture of a split as uint8 (N, channels, size, size), decoded by a pool of threads.
+    """Decode every image of a split: uint8 (N, channels, size, size). title: of the progress bar.
 
-    All pictures are tried; OSError names the first unreadable ones and how many there are.
-    Pillow decodes and resizes outside Python's lock, so threads share the work without copies.
+    All images are tried, then OSError names the first unreadable ones and how many there are.
     """
     count = len(split.reader)
     pixels = torch.empty((count, channels, size, size), dtype=torch.uint8)
@@ -61,6 +60,7 @@ def decode_all(split: Split, size: int, channels: int, title: str) -> Tensor:
         indices = range(start, min(start + CHUNK, count))
         return len(indices), _decode_rows(split, rows, indices)
 
+    # threads, not processes: Pillow decodes and resizes outside Python's lock
     with (
         ThreadPoolExecutor(cpu_count()) as pool,
         tqdm(total=count, desc=title, unit="img", leave=False, disable=not shows_bars()) as bar,
@@ -84,7 +84,7 @@ def _decode_rows(split: Split, rows: np.ndarray, indices: range) -> list[tuple[s
 
 
 def bad_files_message(bad: list[tuple[str, str]], count: int) -> str:
-    """One line: how many of `count` images are unreadable, the first few, and what to do."""
+    """Say in one line how many of `count` images are unreadable, which, and what to do."""
     named = "; ".join(f"{name} ({reason})" for name, reason in bad[:NAMED])
     more = f"; and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
     return (
@@ -94,12 +94,12 @@ def bad_files_message(bad: list[tuple[str, str]], count: int) -> str:
 
 
 def cpu_count() -> int:
-    """Processors this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def shows_bars() -> bool:
-    """Whether a progress bar would be seen: on a terminal, and by the first process only."""
+    """Decide whether to show progress bars: on a terminal, in the first process only."""
     return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"

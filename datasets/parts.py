@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from configs.parts import Facts, Registry
@@ -13,11 +13,13 @@ from configs.parts import Facts, Registry
 class SourceFacts(Facts):
     """size, channels: of every image in pixels, None where images differ and a config says what it
     wants. labels: whether images have classes: "yes", "no", or "where there are sub-folders".
+    published: hub id of published EMA weights by category, "" where the data set has no categories.
     """
 
     size: int | None
     channels: int | None
     labels: str
+    published: Mapping[str, str] = field(default_factory=dict)
 
 
 SOURCES: Registry[Callable[..., Any], SourceFacts] = Registry(

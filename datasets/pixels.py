@@ -1,11 +1,11 @@
-"""One picture to a uint8 array of the wanted size and channels.
+"""Conversion of one image to a uint8 array of given size and channels.
 
-Geometry is torchvision's `Resize(size)` then `CenterCrop(size)` on Pillow images (bilinear with
-antialiasing), which is what the DDIM repository trains on. Channels are made before resizing:
+An image is resized and cropped as by torchvision's `Resize(size)` and `CenterCrop(size)` on Pillow
+images (bilinear with antialiasing), as the DDIM repository does. Channels are converted before:
 
 * grey to RGB repeats, RGB to grey is ITU-R 601 luma, CMYK and palettes go through RGB;
 * transparency is laid on white for 1 and 3 channels, and kept for 2 (grey, alpha) and 4 (RGBA);
-* 16-bit grey is scaled by 1/257 and rounded (Pillow's own conversion would clip it at 255);
+* 16-bit grey is scaled by 1/257 and rounded (Pillow's own conversion clips it at 255);
 * `.npy` arrays (uint8, H x W or H x W x C) may have any number of channels.
 """
 
@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-ORIENTATION = 0x0112  # the EXIF tag cameras write instead of turning the pixels
+ORIENTATION = 0x0112  # EXIF tag that cameras write instead of turning the pixels
 
 Picture = Image.Image | np.ndarray
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
-# What Pillow, zipfile and numpy raise on damaged, encrypted or foreign files.
+# errors of Pillow, zipfile and NumPy for damaged, encrypted or foreign files
 BAD_FILE = (
     OSError,
     ValueError,
@@ -41,7 +41,7 @@ BAD_FILE = (
 
 
 def decode(data: bytes, name: str) -> Picture:
-    """The picture in the bytes of a file; raises one of BAD_FILE when they are damaged."""
+    """Decode the bytes of an image file. Raises one of BAD_FILE where they are damaged."""
     if name.lower().endswith(".npy"):
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     image = Image.open(io.BytesIO(data))
@@ -52,9 +52,10 @@ def decode(data: bytes, name: str) -> Picture:
 
 
 def fit(picture: Picture, size: int, channels: int, box: Box | None = None) -> np.ndarray:
-    """Crop to `box` if given, shorter side to `size`, centre crop: uint8 (channels, size, size).
+    """Crop an image to `box`, resize its shorter side to `size`, and crop the centre.
 
-    ValueError when the picture cannot give that many channels or does not contain the box.
+    Returns uint8 (channels, size, size). Raises ValueError for an image that cannot have that many
+    channels, or does not contain the box.
     """
     if isinstance(picture, np.ndarray):
         planes = _planes_of_array(picture, channels)
@@ -66,7 +67,7 @@ def fit(picture: Picture, size: int, channels: int, box: Box | None = None) -> n
 
 
 def describe(picture: Picture) -> tuple[str, int, int]:
-    """(mode, width, height), for reports."""
+    """Give (mode, width, height) of an image, for reports."""
     if isinstance(picture, np.ndarray):
         depth = picture.shape[2] if picture.ndim == 3 else 1
         return f"{picture.dtype} x {depth}", picture.shape[1], picture.shape[0]
@@ -80,10 +81,10 @@ def _planes_of_array(pixels: np.ndarray, channels: int) -> list[Image.Image]:
         )
     pixels = np.atleast_3d(pixels)
     depth = pixels.shape[2]
-    if depth == channels and depth not in (1, 3):  # plain channels: the fourth is not an alpha
+    if depth == channels and depth not in (1, 3):  # plain channels, the fourth is not an alpha
         return [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(depth)]
     if depth not in MODES:
-        raise ValueError(f"an array of {depth} channels cannot give {channels}")
+        raise ValueError(f"an array of {depth} channels cannot be made {channels} channels")
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if depth == 1 else pixels))
     return [_with_channels(image, channels)]
 
@@ -91,7 +92,7 @@ def _planes_of_array(pixels: np.ndarray, channels: int) -> list[Image.Image]:
 def _with_channels(image: Image.Image, channels: int) -> Image.Image:
     mode = MODES.get(channels)
     if mode is None:
-        raise ValueError(f"an image of mode {image.mode} cannot give {channels} channels")
+        raise ValueError(f"an image of mode {image.mode} cannot be made {channels} channels")
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode == "F":
@@ -105,7 +106,7 @@ def _with_channels(image: Image.Image, channels: int) -> Image.Image:
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image).convert("RGB")
     elif image.mode in ("P", "PA"):
-        image = image.convert("RGB")  # some palettes have no direct way to the other modes
+        image = image.convert("RGB")  # some palettes do not convert to every mode
     return image.convert(mode)
 
 

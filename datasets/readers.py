@@ -1,4 +1,4 @@
-"""Readers fetch single pictures of one split; a Split adds labels, classes and a crop."""
+"""Readers of the single images of a split, and the split: images, labels, classes and a crop."""
 
 import hashlib
 import os
@@ -13,24 +13,24 @@ from datasets.pixels import Box, Picture, decode
 
 
 class Reader(Protocol):
-    """Pictures by index; picklable, and usable in forked and spawned processes."""
+    """Images by index; picklable, and usable in forked and spawned processes."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Count the images."""
 
     def name(self, index: int) -> str:
-        """What messages call a picture."""
+        """Name an image, for messages."""
 
     def read(self, index: int) -> Picture:
-        """One decoded picture; raises one of `pixels.BAD_FILE` when it is damaged."""
+        """Read and decode one image. Raises one of `pixels.BAD_FILE` where it is damaged."""
 
     def digest(self) -> str:
-        """A hex digest of names, sizes and cheap checksums, in the order of the pictures."""
+        """Hash names, sizes and quick checksums in the order of the images."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a source: pictures, int64 labels or None, class names or None, crop or None."""
+    """One split of a source. labels: int64 (N,); classes: their names; box: the crop."""
 
     reader: Reader
     labels: np.ndarray | None = None
@@ -38,7 +38,7 @@ class Split:
     box: Box | None = None
 
     def take(self, indices: np.ndarray) -> "Split":
-        """The split of only these pictures, in this order."""
+        """Make the split of these images only, in this order."""
         labels = None if self.labels is None else self.labels[indices]
         return replace(self, reader=Picked(self.reader, indices), labels=labels)
 
@@ -47,7 +47,7 @@ Splits = tuple[Split, Split | None]  # training, held out
 
 
 class ArrayReader:
-    """Pictures of a uint8 array (N, H, W) or (N, H, W, C)."""
+    """Images of a uint8 array (N, H, W) or (N, H, W, C)."""
 
     def __init__(self, images: np.ndarray, title: str):
         self.images = images
@@ -57,20 +57,20 @@ class ArrayReader:
         return len(self.images)
 
     def name(self, index: int) -> str:
-        """`title[index]`."""
+        """Name an image `title[index]`."""
         return f"{self.title}[{index}]"
 
     def read(self, index: int) -> Picture:
-        """One array (H, W) or (H, W, C)."""
+        """Give one array (H, W) or (H, W, C)."""
         return self.images[index]
 
     def digest(self) -> str:
-        """SHA-256 of all pixels."""
+        """Hash all pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
 
 
 class FileReader:
-    """Pictures of named files in a folder or a zip."""
+    """Images of named files in a folder or a zip."""
 
     def __init__(self, files: Files, names: Sequence[str]):
         self.files = files
@@ -80,7 +80,7 @@ class FileReader:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        """Path of the folder or zip, then the name in it."""
+        """Name an image by the path of the folder or zip and its name in it."""
         return os.fspath(self.files.path / self.names[index])
 
     def read(self, index: int) -> Picture:
@@ -89,7 +89,7 @@ class FileReader:
         return decode(self.files.read(name), name)
 
     def digest(self) -> str:
-        """SHA-256 of the list of names and stamps (`Files.stamp`)."""
+        """Hash the list of names and stamps (`Files.stamp`)."""
         total = hashlib.sha256()
         for name in self.names:
             total.update(f"{name}\0{self.files.stamp(name)}\n".encode())
@@ -97,7 +97,7 @@ class FileReader:
 
 
 class Picked:
-    """Some pictures of another reader."""
+    """Some images of another reader."""
 
     def __init__(self, reader: Reader, indices: np.ndarray):
         self.reader = reader
@@ -107,13 +107,13 @@ class Picked:
         return len(self.indices)
 
     def name(self, index: int) -> str:
-        """The picture's name in the whole."""
+        """Name an image as the other reader does."""
         return self.reader.name(int(self.indices[index]))
 
     def read(self, index: int) -> Picture:
-        """The picture from the whole."""
+        """Read and decode one image."""
         return self.reader.read(int(self.indices[index]))
 
     def digest(self) -> str:
-        """SHA-256 of the whole's digest and the indices."""
+        """Hash the other reader's digest and the indices."""
         return hashlib.sha256(self.reader.digest().encode() + self.indices.tobytes()).hexdigest()

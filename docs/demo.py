@@ -66,7 +66,7 @@ def table(records: dict[int, dict]) -> str:
     ]
     for steps, record in records.items():
         figures = [f"{record['figures'][name]:.3f}" for name in names]
-        speed = record["made_by"]["images_per_second"]  # null where the images were there already
+        speed = record["took"]["images_per_second"]  # null where the images were there already
         figures.append(f"{speed:.0f}" if speed else "-")
         lines.append(f"| {steps} | {' | '.join(figures)} |")
     last = next(iter(records.values()))["reference"]

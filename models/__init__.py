@@ -1,27 +1,24 @@
-"""Networks by name, and what surrounds them: averages, checkpoints, foreign weights."""
+"""Networks, feature extractors and optimizers by name; averages, checkpoints, foreign weights."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from models.networks.ddpm import UNet
-from models.networks.ncsnpp import NCSNpp
+from models.features import EXTRACTORS
+from models.networks import NETWORKS, NCSNpp, UNet
+from models.optimizers import OPTIMIZERS
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"ddpm": UNet, "ncsnpp": NCSNpp}
+__all__ = ["EXTRACTORS", "NETWORKS", "OPTIMIZERS", "NCSNpp", "UNet", "build"]
 
 
-def build(name: str, **options) -> nn.Module:
-    """Make the network called `name`; `options` are the keywords of its constructor.
+def build(name: str, **options: Any) -> nn.Module:
+    """Make the network called `name`. options: keywords of its constructor.
 
-    The result answers `forward(x, t, label=None)`: x (B, C, H, W), t (B,) or (1,). Raises
-    ValueError for an unknown name or options that contradict each other, TypeError for an option
-    that the constructor does not have.
+    Its `forward(x, t, label=None)` takes x (B, C, H, W) and t (B,) or (1,). Raises ValueError for
+    an unknown name and for options that are out of range or contradict each other, TypeError for an
+    option that the constructor does not have.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"model.name: no network {name!r}; the choices are {sorted(NETWORKS)}")
-    # channels last is what CPU convolutions compute in: other weights are repacked at every call
-    return NETWORKS[name](**options).to(memory_format=torch.channels_last)
-
-
-__all__ = ["NETWORKS", "NCSNpp", "UNet", "build"]
+    part, _ = NETWORKS.find(name)
+    # CPU convolutions compute in channels_last; other weights would be repacked at each call
+    return part.build(**options).to(memory_format=torch.channels_last)

@@ -1,16 +1,18 @@
-"""Checkpoints that are whole or not there: atomic to write, verified by content when read.
+"""Checkpoint files: written atomically, and verified by their content when they are read.
 
-A checkpoint is a dictionary of named things (tensors and plain types, nested), stored by
-`torch.save` with two more names beside them: "format" and "sha256", the digest of all the others.
-Any program can read it with `torch.load(path, weights_only=True)`.
+A checkpoint is a nested dictionary of tensors and plain values, stored by `torch.save` with two
+more keys: "format", and "sha256", the digest of all the others. Any program can read it with
+`torch.load(path, weights_only=True)`.
 """
 
 import hashlib
 import os
 import platform
 import re
+import struct
 import time
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,25 +23,36 @@ from torch import Tensor, nn
 
 FORMAT = "skip-step checkpoint 1"
 _RESERVED = ("format", "sha256")
+_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # start of files of PyTorch before 1.6
 _NAME = re.compile(r"ckpt_(\d+)\.pth")
 _DAY = 24 * 3600.0
+_BAD_ZIP = (  # errors of zipfile for damaged files
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be used as a checkpoint: missing, damaged, foreign or dangerous."""
+    """File that cannot be used as a checkpoint: missing, damaged, foreign or dangerous."""
 
 
 def save(path: str | os.PathLike, state: dict[str, Any]) -> None:
-    """Write `state` to `path` so that at every moment `path` is absent, the old or the new file.
+    """Write `state` to `path` atomically: at every moment `path` is the old or the new file.
 
-    `state` holds tensors, str, int, float, bool and None, in dictionaries, lists and tuples; its
-    keys must not be "format" or "sha256". Raises ValueError for anything else and OSError where
-    the file cannot be written; an existing file is then as it was, and no partial file stays.
+    state: tensors, str, int, float, bool and None, in dictionaries, lists and tuples, without the
+    keys "format" and "sha256". Raises ValueError for anything else and OSError where the file
+    cannot be written; an existing file is then unchanged, and no partial file stays.
     """
     path = Path(path)
     taken = [key for key in _RESERVED if key in state]
     if taken:
-        raise ValueError(f"{path}: the names {taken} are kept for the checkpoint's own use")
+        raise ValueError(f"{path}: the keys {taken} belong to the file format; rename them")
     whole = {"format": FORMAT, "sha256": digest(state), **state}
     partial = _partial(path)
     try:
@@ -57,7 +70,7 @@ def save(path: str | os.PathLike, state: dict[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read and verify what `save` wrote; raises CheckpointError naming the file and the reason."""
+    """Read and verify a checkpoint. Raises CheckpointError with the file and the reason."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
@@ -78,35 +91,57 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def is_ours(path: str | os.PathLike) -> bool:
-    """Whether the file says that this program wrote it, valid or not; reads no tensor."""
+    """Decide whether this program wrote a file, by its mark; reads no tensor."""
+    content = _plain_content(path)
+    return content is not None and FORMAT.encode() in content
+
+
+def is_foreign(path: str | os.PathLike) -> bool:
+    """Decide whether another program wrote a file: a PyTorch file that can be opened and lacks the
+    mark. A file that cannot be opened is not foreign: it may be a damaged checkpoint.
+    """
+    content = _plain_content(path)
+    return content is not None and FORMAT.encode() not in content
+
+
+def _plain_content(path: str | os.PathLike) -> bytes | None:
+    """Read the pickled part of a PyTorch file, without its tensors; None where it is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            heads = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            return bool(heads) and FORMAT.encode() in archive.read(heads[0])
-    except (OSError, zipfile.BadZipFile):
-        return False
+        with Path(path).open("rb") as file:
+            if file.read(len(_LEGACY)) == _LEGACY:
+                return _LEGACY  # such files are not zips, and this program never wrote one
+            with zipfile.ZipFile(file) as archive:
+                heads = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+                return archive.read(heads[0]) if heads else None
+    except _BAD_ZIP:
+        return None
 
 
 def path_of(folder: str | os.PathLike, step: int) -> Path:
-    """Where the checkpoint of `step` lies."""
+    """Name the checkpoint file of a step."""
     return Path(folder) / f"ckpt_{step}.pth"
 
 
 def steps(folder: str | os.PathLike) -> list[int]:
-    """The steps that have a checkpoint file in `folder`, ascending; [] without such a folder."""
+    """List the steps that have a checkpoint in `folder`, ascending; [] without such a folder.
+
+    Damaged checkpoints are listed; files of another program under such a name are not, such as
+    those of the DDIM repository's trainer.
+    """
     folder = Path(folder)
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    found = [_NAME.fullmatch(name) for name in names]
-    return sorted({int(m[1]) for m in found if m and m[0] == path_of(folder, int(m[1])).name})
+    found = {int(m[1]) for m in map(_NAME.fullmatch, names) if m}
+    named = [step for step in found if path_of(folder, step).name in names]
+    return sorted(step for step in named if not is_foreign(path_of(folder, step)))
 
 
 def latest(
     folder: str | os.PathLike, warn: Callable[[str], None], map_location: Any = "cpu"
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole, as (path, state); None if there is no checkpoint.
+    """Load the newest checkpoint that is not damaged: (path, state); None if there is none at all.
 
-    Damaged ones on the way are named through `warn`, together with the one used instead. Raises
-    CheckpointError, naming them, if all are damaged.
+    warn: called with a line that names newer, damaged ones and the one used instead. Raises
+    CheckpointError, which names them, if all are damaged.
     """
     damaged: list[str] = []
     for step in reversed(steps(folder)):
@@ -125,10 +160,10 @@ def latest(
 
 
 def prune(folder: str | os.PathLike, keep_last: int, milestone_freq: int | None) -> list[Path]:
-    """Delete old checkpoints and the partial files of dead writers; returns what was deleted.
+    """Delete old checkpoints and partial files of ended processes; return the deleted paths.
 
-    The newest `keep_last` (at least 1) stay, and every step that is a multiple of
-    `milestone_freq` (None or 0: no milestones).
+    keep_last: number of newest checkpoints that stay, at least 1; milestone_freq: steps that are
+    multiples of it stay too (None or 0: none).
     """
     if keep_last < 1:
         raise ValueError(f"keep_last: {keep_last} must be at least 1")
@@ -141,15 +176,15 @@ def prune(folder: str | os.PathLike, keep_last: int, milestone_freq: int | None)
 
 
 def weights_hash(state_dict: dict[str, Tensor]) -> str:
-    """16 hexadecimal digits that tell one set of weights from another, whatever its order."""
+    """Hash weights to 16 hexadecimal digits; the order of their names has no influence."""
     return digest(dict(state_dict))[:16]
 
 
 def digest(state: Any) -> str:
-    """SHA-256 over a canonical walk: names, types, dtypes, shapes and raw bytes.
+    """Hash (SHA-256, 64 digits) the names, types, dtypes, shapes and raw bytes of a state.
 
-    Blind to device, memory layout and the order of dictionaries. Raises ValueError where
-    something is neither a tensor nor of a plain type.
+    Device, memory layout and the order of dictionaries have no influence. Raises ValueError for a
+    value that is neither a tensor nor of a plain type.
     """
     sha = hashlib.sha256()
     _walk(sha.update, state, "state")
@@ -157,6 +192,7 @@ def digest(state: Any) -> str:
 
 
 def _walk(put: Callable[[Any], None], node: Any, where: str) -> None:
+    """Call `put` with the bytes of everything in `node`. where: path of the node, for messages."""
     kind = type(node)
     if kind in (dict, OrderedDict):
         put(b"{%d:" % len(node))
@@ -182,17 +218,17 @@ def _walk(put: Callable[[Any], None], node: Any, where: str) -> None:
 
 
 def _partial(path: Path) -> Path:
-    """The temporary name of this writer: hidden, in the same folder, with host and process."""
+    """Name this process' temporary file: hidden, in the same folder, with host and process id."""
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
 
 
 def _abandoned(partial: Path) -> bool:
-    """Whether the writer of this temporary file is surely gone."""
+    """Decide whether the process that wrote this temporary file has ended for certain."""
     name, _, pid = partial.name.removesuffix(".tmp").rpartition(".")
     try:
         if time.time() - partial.stat().st_mtime > _DAY:
             return True
-    except FileNotFoundError:  # just renamed by its writer
+    except FileNotFoundError:  # its writer has just renamed it
         return False
     here = name.endswith(f".{platform.node()}") and os.name == "posix"
     return here and pid.isdecimal() and not _alive(int(pid))
@@ -209,7 +245,7 @@ def _alive(pid: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
+    if os.name != "posix":  # on other systems a folder cannot be opened
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -219,5 +255,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _brief(err: BaseException) -> str:
-    """The first line of an error's text."""
+    """Give the first line of an error's text."""
     return (str(err).strip() or type(err).__name__).splitlines()[0][:200]

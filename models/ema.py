@@ -10,11 +10,11 @@ from torch import Tensor, nn
 class EMA:
     """Averages of the trainable parameters, one per rate: `average <- r average + (1 - r) weight`.
 
-    Frozen parameters and buffers are not averaged: they come from the network itself. Give the
-    bare network, not its DDP or compiled wrapper. With `warmup` the t-th update (t = 1, 2, ...)
-    uses min(rate, (1 + t) / (10 + t)), so that the random first weights are forgotten quickly.
+    network: the bare one, not its DDP or compiled wrapper. Its frozen parameters and buffers are
+    not averaged. warmup: the t-th update (t = 1, 2, ...) uses min(rate, (1 + t) / (10 + t)), so
+    that the random first weights are forgotten quickly.
 
-    Raises ValueError for rates that are absent, twice the same, or outside [0, 1).
+    Raises ValueError for no rates, equal rates, and rates outside [0, 1).
     """
 
     def __init__(self, network: nn.Module, rates: float | Sequence[float], warmup: bool = False):
@@ -30,7 +30,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move every average towards the network's present weights."""
+        """Move every average towards the network's weights."""
         live = self._matching(network)
         self.updates += 1
         for rate, average in zip(self.rates, self._averages, strict=True):
@@ -39,19 +39,19 @@ class EMA:
             torch._foreach_lerp_(list(average.values()), live, 1 - rate)
 
     def weights(self, rate: float | None = None) -> dict[str, Tensor]:
-        """The average of that rate by parameter name; None means the rate that was given first.
+        """Give the average of a rate by parameter name; None: of the first rate.
 
-        These are the averages themselves, not copies: the next update changes them.
+        The tensors are not copies: the next update changes them.
         """
         if rate is None:
             return dict(self._averages[0])
         if rate not in self.rates:
-            raise ValueError(f"no average with rate {rate}; there are {self.rates}")
+            raise ValueError(f"no average has rate {rate}; the rates are {self.rates}")
         return dict(self._averages[self.rates.index(rate)])
 
     @contextmanager
     def applied(self, network: nn.Module, rate: float | None = None) -> Iterator[nn.Module]:
-        """Within the block the network holds the average; afterwards, its own weights again."""
+        """Give the network the average inside a `with` block, and its own weights after it."""
         average = list(self.weights(rate).values())
         live = self._matching(network)
         own = [p.clone() for p in live]
@@ -62,7 +62,7 @@ class EMA:
             torch._foreach_copy_(live, own)
 
     def state_dict(self) -> dict:
-        """Everything that goes on: tensors (not copies) and plain types."""
+        """Collect the state of all averages: tensors (not copies) and plain types."""
         averages = [dict(average) for average in self._averages]
         return {
             "rates": list(self.rates),
@@ -73,11 +73,11 @@ class EMA:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state`; ValueError where it holds other rates, names or shapes."""
+        """Restore a state. Raises ValueError for other rates, names or shapes."""
         if state["rates"] != self.rates or state["warmup"] != self.warmup:
             raise ValueError(
-                f"the stored averages have rates {state['rates']} (warm-up {state['warmup']}), "
-                f"asked for are {self.rates} (warm-up {self.warmup})"
+                f"the stored averages have rates {state['rates']} (warm-up {state['warmup']}); "
+                f"they should have {self.rates} (warm-up {self.warmup})"
             )
         for mine, theirs in zip(self._averages, state["averages"], strict=True):
             _same_names(mine, theirs, "the stored averages")
@@ -87,7 +87,7 @@ class EMA:
         self.updates = state["updates"]
 
     def _matching(self, network: nn.Module) -> list[Tensor]:
-        """The network's trainable parameters, detached, in the order of the averages."""
+        """List the network's trainable parameters, detached, in the order of the averages."""
         live = _trainable(network)
         _same_names(self._averages[0], live, "the network")
         return [live[name].detach() for name in self._averages[0]]

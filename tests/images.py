@@ -14,7 +14,7 @@ DATA = {
     "path": None,
     "test_path": None,
     "holdout": 0.0,
-    "category": None,
+    "options": {},
     "image_size": 8,
     "channels": 3,
     "in_memory": True,

@@ -1,32 +1,34 @@
-"""CELEBA: the aligned images with the crop of the DDIM repository (rows 57:185, columns 25:153).
+"""CELEBA: 162,770 training and 19,962 test faces, the aligned images, without labels.
 
-Read from the plain files rather than through torchvision, whose checksums refuse links and
-Kaggle's copies: `img_align_celeba` (a folder, or the .zip as it was downloaded) beside
-`list_eval_partition.txt` (or Kaggle's .csv), in the data set's folder or in its `celeba`.
+Cropped as in the DDIM repository (rows 57:185, columns 25:153). The files are read directly,
+because torchvision's checksums refuse links and Kaggle's copies: `img_align_celeba` (a folder, or
+the .zip as downloaded) beside `list_eval_partition.txt` (or Kaggle's .csv), in the data set's
+folder or in its sub-folder `celeba`.
 """
 
 from pathlib import Path
 
-from datasets.base import DataConfig
 from datasets.files import Files, FolderFiles, ZipFiles, missing_names
+from datasets.parts import SOURCES
 from datasets.readers import FileReader, Split, Splits
-from datasets.sources.vision import PUT, fetch
+from datasets.sources.vision import fetch
 
 BOX = (25, 57, 153, 185)  # left, top, right, bottom: 128 x 128 around (89, 121) of 178 x 218
 TRAIN, TEST = "0", "2"  # values in the list of partitions; 1 is validation
-PUT["CelebA"] = (
+PUT = (
     "img_align_celeba.zip and list_eval_partition.txt "
     "(https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
 )
 
 
-def celeba(data: DataConfig, path: Path) -> Splits:
-    """CelebA: 162,770 training and 19,962 test images without labels."""
+@SOURCES.part("CELEBA", title="CelebA", paper="1411.7766", size=None, channels=3, labels="no")
+def celeba(path: Path, download: bool) -> Splits:
+    """Read the cropped images; the official validation split is not used."""
     found = _find(path)
     if found is None:
         from torchvision.datasets import CelebA
 
-        fetch("CelebA", data, path, lambda: CelebA(path, download=True))
+        fetch("CelebA", PUT, path, download, lambda: CelebA(path, download=True))
         found = _find(path)
     if found is None:
         raise RuntimeError(f"CelebA was downloaded to {path}, but its files are not there")
@@ -36,6 +38,7 @@ def celeba(data: DataConfig, path: Path) -> Splits:
 
 
 def _find(path: Path) -> tuple[Files, Path] | None:
+    """Find the images and the list of partitions."""
     for base in (path, path / "celeba"):
         listings = [base / f"list_eval_partition.{end}" for end in ("txt", "csv")]
         listing = next((file for file in listings if file.is_file()), None)
@@ -49,6 +52,7 @@ def _find(path: Path) -> tuple[Files, Path] | None:
 
 
 def _split(files: Files, listing: Path, there: dict[str, str], partition: str) -> Split:
+    """Make the split of one partition. there: path below `files` of every image's name."""
     rows = [line.replace(",", " ").split() for line in listing.read_text().splitlines()]
     wanted = [row[0] for row in rows if len(row) == 2 and row[1] == partition]
     if not wanted:

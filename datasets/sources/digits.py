@@ -1,15 +1,16 @@
-"""DIGITS: the 1,797 handwritten digits, 8x8 grey, that scikit-learn carries. Nothing to fetch."""
+"""DIGITS: 1,797 handwritten digits, 8x8 grey, which scikit-learn has with it."""
 
 from pathlib import Path
 
 import numpy as np
 
-from datasets.base import DataConfig
+from datasets.parts import SOURCES
 from datasets.readers import ArrayReader, Split, Splits
 
 
-def digits(data: DataConfig, path: Path) -> Splits:
-    """All digits as one split; their 17 levels 0..16 become round(level * 255 / 16)."""
+@SOURCES.part("DIGITS", title="handwritten digits", paper="", size=8, channels=1, labels="yes")
+def digits(path: Path, download: bool) -> Splits:
+    """Read all digits as one split; their levels 0 to 16 become round(level * 255 / 16)."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     bunch = load_digits()

@@ -1,47 +1,34 @@
-"""From the config's `data` section to splits: where a data set lies and what is held out."""
+"""From the `data` section of a config to splits: where a data set lies, and the held-out images."""
 
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from configs.parts import PartError
 from datasets.base import Config, DataConfig
+from datasets.parts import SOURCES
 from datasets.readers import Split, Splits
-from datasets.sources.celeba import celeba
-from datasets.sources.digits import digits
-from datasets.sources.folder import ffhq, folder, read_test_folder
-from datasets.sources.lsun import lsun
-from datasets.sources.vision import cifar10, fashion_mnist, flowers, mnist
+from datasets.sources.folder import read_test_folder
 
 ROOT = Path("exp/datasets")  # EXP/datasets of the default EXP
 
-SOURCES: dict[str, Callable[[DataConfig, Path], Splits]] = {
-    "DIGITS": digits,
-    "CIFAR10": cifar10,
-    "CELEBA": celeba,
-    "LSUN": lsun,
-    "FFHQ": ffhq,
-    "FLOWERS": flowers,
-    "MNIST": mnist,
-    "FASHIONMNIST": fashion_mnist,
-    "FOLDER": folder,
-}
-
 
 def find_splits(config: Config, root: Path) -> Splits:
-    """Training and held-out split of the config's data set, nothing decoded yet.
+    """Find the training and the held-out split of the config's data set; decode nothing.
 
     The held-out split is `data.test_path` if set, else the source's own, else a fraction
-    `data.holdout` of the training split, chosen by the number of images alone.
+    `data.holdout` of the training split, which depends only on the number of images.
     """
     data = config.data
-    name = data.dataset.upper()
-    if name not in SOURCES:
-        near = get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
-        known = ", ".join(SOURCES)
-        raise ValueError(f"data.dataset: {data.dataset} is unknown, nearest {near} (of {known})")
-    train, test = SOURCES[name](data, data_path(data, root))
+    name = data.dataset if data.dataset in SOURCES else data.dataset.upper()
+    try:
+        source, _ = SOURCES.find(name)
+    except PartError as err:
+        raise ValueError(f"data.dataset: {err}") from err
+    download = getattr(data, "download", False)
+    train, test = source.build(data_path(data, root), download, **_options(data))
     if data.test_path is not None:
         test = read_test_folder(Path(data.test_path).expanduser(), train.classes)
     if test is None and data.holdout > 0:
@@ -49,8 +36,14 @@ def find_splits(config: Config, root: Path) -> Splits:
     return train, test
 
 
+def _options(data: DataConfig) -> Mapping[str, Any]:
+    """Options of the source: `data.options`, where there are any, else LSUN's `data.category`."""
+    category = getattr(data, "category", None)
+    return getattr(data, "options", {"category": category} if category else {})
+
+
 def data_path(data: DataConfig, root: Path) -> Path:
-    """`data.path`, or else ROOT/name: as written in the config, in lower case, or name.zip."""
+    """Locate a data set: `data.path`, else ROOT/name as written, in lower case, or name.zip."""
     if data.path is not None:
         return Path(data.path).expanduser()
     lower = data.dataset.lower()
@@ -59,11 +52,13 @@ def data_path(data: DataConfig, root: Path) -> Path:
 
 
 def hold_out(split: Split, fraction: float) -> Splits:
-    """Move round(fraction n) images, at least 1, to a second split; both keep their order."""
+    """Move round(fraction n) of n images, at least 1, to a second split; both keep their order."""
     count = len(split.reader)
     held = max(1, round(fraction * count))
     if not 0 <= fraction < 1 or held >= count:
-        raise ValueError(f"data.holdout: {fraction} of {count} images leaves none to train on")
+        raise ValueError(
+            f"data.holdout: {fraction} of {count} images leaves none to train on; lower it"
+        )
     chosen = np.zeros(count, dtype=bool)
     chosen[np.random.default_rng(count).permutation(count)[:held]] = True
     return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))

@@ -1,10 +1,10 @@
-"""FOLDER and FFHQ: a folder or a zip of images.
+"""FOLDER: a folder or a zip of images.
 
-* The class is the sub-folder. Images that lie at the top, or all in one sub-folder, have none.
+* The sub-folder is the class. Images at the top, or all in one sub-folder, have no classes.
 * A `dataset.json` at the top ({"labels": [["name", class], ...]}, as EDM writes) has precedence.
-* A top level of `train` and one of `test`, `val`, `valid`, `validation` is the two splits (`test`
-  is taken where there are several).
-* Folders that merely wrap all the others are looked through; hidden files are passed over.
+* A top level of `train` and one of `test`, `val`, `valid`, `validation` (the first of these that
+  exists) is read as the two splits.
+* Folders that only contain all the others are skipped, and so are hidden files.
 """
 
 import json
@@ -12,28 +12,31 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from datasets.base import DataConfig
 from datasets.files import Files, open_files
+from datasets.parts import SOURCES
 from datasets.readers import FileReader, Split, Splits
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
 HELD_OUT = ("test", "val", "valid", "validation")  # in order of preference
 
 
-def folder(data: DataConfig, path: Path) -> Splits:
-    """The images of a folder or a zip, with classes."""
+@SOURCES.part(
+    "FOLDER",
+    title="folder or zip of images",
+    paper="",
+    size=None,
+    channels=None,
+    labels="where there are sub-folders",
+)
+def folder(path: Path, download: bool) -> Splits:
+    """Read the images, with the classes that the sub-folders or dataset.json give."""
     return read_folder(path)
 
 
-def ffhq(data: DataConfig, path: Path) -> Splits:
-    """The same without classes: FFHQ's sub-folders only keep a thousand images each."""
-    return read_folder(path, labelled=False)
-
-
 def read_folder(path: Path, labelled: bool = True) -> Splits:
-    """Training and, where the top level has it, held-out split.
+    """Read the training split and, if the top level has one, the held-out split.
 
-    FileNotFoundError where there are no images, ValueError where labels do not fit them.
+    Raises FileNotFoundError where there are no images, ValueError for labels that do not fit them.
     """
     files = open_files(path)
     everything = files.names()
@@ -57,7 +60,7 @@ def read_folder(path: Path, labelled: bool = True) -> Splits:
 
 
 def read_test_folder(path: Path, classes: list[str] | None) -> Split:
-    """All images of a folder or zip as one held-out split with the training split's classes."""
+    """Read all images of a folder or zip as a held-out split. classes: of the training split."""
     files = open_files(path)
     everything = files.names()
     names = [n for n in everything if n.lower().endswith(EXTENSIONS)]
@@ -68,7 +71,7 @@ def read_test_folder(path: Path, classes: list[str] | None) -> Split:
 
 
 def _wrapper(names: list[str]) -> str:
-    """The leading folders that hold everything and have sub-folders: "" or "a/" or "a/b/"."""
+    """Find the leading folders that hold everything and have sub-folders: "", "a/" or "a/b/"."""
     root = ""
     while True:
         rest = [PurePosixPath(name[len(root) :]).parts for name in names]
@@ -85,6 +88,7 @@ def _split(
     labelled: bool,
     classes: list[str] | None = None,
 ) -> Split:
+    """Make a split of the images `names`, labelled below `root` by dataset.json or sub-folders."""
     reader = FileReader(files, names)
     if not labelled:
         return Split(reader)
@@ -109,7 +113,7 @@ def _labelled_by_folder(
     unknown = sorted(set(found) - set(classes))
     if unknown:
         raise ValueError(
-            f"{files.path / root}: classes {unknown} are not among the training set's {classes}"
+            f"{files.path / root}: classes {unknown} are not among those of training, {classes}"
         )
     number = {name: i for i, name in enumerate(classes)}
     return Split(reader, np.array([number[head] for head in heads], dtype=np.int64), classes)
@@ -128,8 +132,8 @@ def _labelled_by_list(files: Files, reader: FileReader, listing: str) -> Split:
     labels = [table.get(name.removeprefix(prefix)) for name in reader.names]
     for name, label in zip(reader.names, labels, strict=True):
         if not isinstance(label, int) or isinstance(label, bool) or label < 0:
-            what = "is not listed" if label is None else f"has {label!r}, not a class number"
-            raise ValueError(f"{where}: {name} {what}")
+            fault = "is not listed" if label is None else f"has {label!r}, not a class number"
+            raise ValueError(f"{where}: {name} {fault}")
     known = [label for label in table.values() if isinstance(label, int)]
     classes = [str(i) for i in range(max(known) + 1)]
     return Split(reader, np.array(labels, dtype=np.int64), classes)

@@ -1,8 +1,8 @@
-"""LSUN: the lmdb of one category, in the key order of the database.
+"""LSUN: the lmdb database of one category, in the order of its keys.
 
-The list of keys is read at every start, kept in memory (40 bytes a picture) and never written: a
-walk over the database's index, measured at half a second for 126,227 keys (church_outdoor's number)
-from the page cache; a cold disk takes longer. Needs the optional package lmdb.
+The list of keys is read at every start and kept in memory (40 bytes an image): half a second for
+the 126,227 keys of church_outdoor in the page cache, more from a cold disk. Needs the optional
+package lmdb.
 """
 
 import hashlib
@@ -13,30 +13,46 @@ from typing import Any
 
 import numpy as np
 
-from datasets.base import DataConfig
+from configs.parts import require
+from datasets.parts import SOURCES
 from datasets.pixels import Picture, decode
 from datasets.readers import Split, Splits
 
 PROBES = 1000  # values that enter the digest
+PUBLISHED = {
+    "bedroom": "google/ddpm-ema-bedroom-256",
+    "church_outdoor": "google/ddpm-ema-church-256",
+}
 
 _OPENED: dict[Path, tuple[int, Any]] = {}  # by path: process id and lmdb environment
 
 
-def lsun(data: DataConfig, path: Path) -> Splits:
-    """The databases CATEGORY_train_lmdb and, where it is there, CATEGORY_val_lmdb."""
-    if data.category is None:
-        raise ValueError("data.category: LSUN needs one, such as bedroom or church_outdoor")
-    train, test = (path / f"{data.category}_{split}_lmdb" for split in ("train", "val"))
+@SOURCES.part(
+    "LSUN",
+    title="LSUN",
+    paper="1506.03365",
+    size=None,
+    channels=3,
+    labels="no",
+    published=PUBLISHED,
+)
+def lsun(path: Path, download: bool, category: str) -> Splits:
+    """Read the databases CATEGORY_train_lmdb and, if it is there, CATEGORY_val_lmdb.
+
+    category: such as bedroom or church_outdoor.
+    """
+    require(lsun, category=category)
+    train, test = (path / f"{category}_{split}_lmdb" for split in ("train", "val"))
     if not train.exists():
         raise FileNotFoundError(
-            f"LSUN {data.category} is missing: unpack {train.name}.zip (and {test.name}.zip, "
+            f"LSUN {category} is missing: unpack {train.name}.zip (and {test.name}.zip, "
             f"both from https://github.com/fyu/lsun) in {path}"
         )
     return Split(LmdbReader(train)), Split(LmdbReader(test)) if test.exists() else None
 
 
 class LmdbReader:
-    """Pictures of an lmdb of encoded images, opened anew in every process that reads it."""
+    """Images of an lmdb database, which every process that reads opens for itself."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -50,7 +66,7 @@ class LmdbReader:
         return len(self.keys)
 
     def name(self, index: int) -> str:
-        """Path of the database and the key."""
+        """Name an image by the path of the database and the key."""
         return f"{self.path}[{self.keys[index].decode(errors='replace')}]"
 
     def _value(self, index: int) -> bytes:
@@ -61,11 +77,11 @@ class LmdbReader:
         return value
 
     def read(self, index: int) -> Picture:
-        """Read and decode one picture."""
+        """Read and decode one image."""
         return decode(self._value(index), "")
 
     def digest(self) -> str:
-        """SHA-256 of all keys and of size and CRC-32 of a thousand evenly spaced values."""
+        """Hash (SHA-256) all keys, and size and CRC-32 of a thousand evenly spaced values."""
         total = hashlib.sha256(self.keys.tobytes())
         for index in np.linspace(0, len(self) - 1, min(PROBES, len(self))).astype(int):
             value = self._value(index)
@@ -74,7 +90,7 @@ class LmdbReader:
 
 
 def _database(path: Path) -> Any:
-    # lmdb forbids opening a database twice in a process, and using it across a fork.
+    # lmdb allows a database to be opened once in a process, and not to be used after a fork
     path = path.resolve()
     owner, database = _OPENED.get(path, (0, None))
     if owner != os.getpid():
@@ -90,9 +106,9 @@ def _open(path: Path) -> Any:
     except ImportError as err:
         raise RuntimeError("LSUN needs the package lmdb: pip install lmdb==3.0.0") from err
     try:
-        # No locks: the databases are often on read-only or network disks and never written.
+        # no locks: the databases are never written, and often lie on read-only or network disks
         return lmdb.open(
             os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
         )
     except lmdb.Error as err:
-        raise OSError(f"{path} is no lmdb database or is damaged: {err}") from err
+        raise OSError(f"{path} is not an lmdb database, or is damaged: {err}") from err

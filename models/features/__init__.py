@@ -1,13 +1,15 @@
-"""Networks that turn images into features for the metrics."""
+"""Feature extractors, one file each: networks that turn images into features for the metrics."""
 
-from models.features.extractors import (
-    OFFICIAL,
-    URL,
-    Classifier,
-    Extractor,
-    Inception,
-    classifier,
-    inception,
-)
+from models.features.base import Extractor
+from models.features.classifier import Classifier, train_classifier
+from models.features.inception import Inception, open_inception
+from models.parts import EXTRACTORS
 
-__all__ = ["OFFICIAL", "URL", "Classifier", "Extractor", "Inception", "classifier", "inception"]
+__all__ = [
+    "EXTRACTORS",
+    "Classifier",
+    "Extractor",
+    "Inception",
+    "open_inception",
+    "train_classifier",
+]

@@ -1,4 +1,4 @@
-"""A small residual classifier and its training: the network behind ``--features classifier``."""
+"""Small residual classifier, and its training."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class SmallNet(nn.Module):
-    """Residual classifier with global pooling; as costly at 256 pixels as at 32.
+    """Residual classifier with global pooling; at 256 pixels as cheap as at 32.
 
-    The stem brings images to at most 63 pixels, blocks halve them to 4 to 7 and widen to ``dim``
-    features: 64 below 16 pixels, else 128.
+    The stem reduces images to at most 63 pixels; the blocks halve them down to 4 to 7 pixels and
+    widen to `dim` features: 64 for images below 16 pixels, else 128.
     """
 
     def __init__(self, channels: int, size: int, classes: int) -> None:
@@ -27,7 +27,7 @@ class SmallNet(nn.Module):
         self.head = nn.Linear(self.dim, classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n, dim) and logits (n, classes) of images with values from 0 to 255."""
+        """Compute features (n, dim) and logits (n, classes) of images with values 0 to 255."""
         features = self.blocks(self.stem(x.float() / 127.5 - 1)).mean((2, 3))
         return features, self.head(features)
 
@@ -50,14 +50,17 @@ class _Block(nn.Module):
 
 
 def new_network(shape: tuple[int, ...], classes: int, seed: int) -> SmallNet:
-    """Weights drawn from ``seed`` for images (C, H, W); no random state is left changed."""
+    """Make a network for images (C, H, W), its weights drawn from `seed`.
+
+    The caller's random state does not change.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
         return SmallNet(shape[0], min(shape[1:]), classes)
 
 
 def fit(network: SmallNet, images: Tensor, target: Tensor, seed: int) -> float:
-    """Train by AdamW with random shifts; the share of held-out images it gets right."""
+    """Train by AdamW on randomly shifted images; return the accuracy on held-out images."""
     device = network.head.weight.device
     generator = torch.Generator().manual_seed(seed)
     spare = min(5000, len(images) // 10)
@@ -88,7 +91,7 @@ def _accuracy(network: SmallNet, images: Tensor, target: Tensor) -> float:
 
 
 def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to an eighth of its size, its border continued."""
+    """Shift a batch by up to an eighth of its side in each direction; the border is repeated."""
     reach = max(1, min(x.shape[2:]) // 8)
     dy, dx = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
     padded = F.pad(x.float(), [reach] * 4, mode="replicate")

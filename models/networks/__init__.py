@@ -1,1 +1,7 @@
-"""The networks, one file each, and the blocks that they share."""
+"""Networks, one file each, and the blocks that they share."""
+
+from models.networks.ddpm import UNet
+from models.networks.ncsnpp import NCSNpp
+from models.parts import NETWORKS
+
+__all__ = ["NETWORKS", "NCSNpp", "UNet"]

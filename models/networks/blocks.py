@@ -1,39 +1,46 @@
-"""The pieces that the convolutional networks are made of (Ho et al. 2020, arXiv 2006.11239)."""
+"""Building blocks of the convolutional networks (Ho et al. 2020, arXiv 2006.11239)."""
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import MinLen
 from torch import Tensor, nn
 
-GROUPS = 32
+from configs.values import Count
+
+GROUPS = 32  # of the group normalisation
+SHAPE = {"image_size": "side", "in_channels": "channels", "out_ch": "channels"}  # see NetworkFacts
+Widths = Annotated[Sequence[Count], MinLen(1)]  # width of each level, as a multiple of `ch`
 
 
 def sinusoidal(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Embed times (N,) as (N, dim): sines, then cosines, of t 10000^(-i / (dim/2 - 1)).
 
-    The transformer's position code (arXiv 1706.03762, section 3.5) in DDPM's form. `dim` is even
-    and at least 4; `dtype` is that of the calculation and of the answer.
+    The position encoding of the transformer in DDPM's form. dim: even, at least 4; dtype: of the
+    calculation and of the result.
     """
     half = dim // 2
     i = torch.arange(half, dtype=dtype, device=t.device)
+    # 1706.03762, section 3.5, with dim/2 - 1 in place of dim/2
     angle = t.to(dtype)[:, None] * torch.exp(i * -(math.log(10000) / (half - 1)))
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 def group_norm(channels: int, groups: int = GROUPS) -> nn.GroupNorm:
-    """With the small epsilon that the published weights were trained with."""
+    """Make a group normalisation with epsilon 1e-6, as the published weights were trained."""
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
-    """silu(norm(x)), in place where no gradient can ask for the value in between."""
+    """Compute silu(norm(x)), in place where no gradient needs the value in between."""
     return F.silu(norm(x), inplace=not torch.is_grad_enabled())
 
 
 class TimeEmbedding(nn.Module):
-    """Times (N,) -> (N, 4 channels): the position code through two dense layers, activated."""
+    """Time embedding (N,) -> (N, 4 channels): `sinusoidal`, then two dense layers with SiLU."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -42,15 +49,17 @@ class TimeEmbedding(nn.Module):
         self.dense = nn.ModuleList([nn.Linear(channels, width), nn.Linear(width, width)])
 
     def forward(self, t: Tensor, like: Tensor) -> Tensor:
-        """Embed t; calculated in float64 where `like` is float64, else in float32."""
+        """Embed t. The waves are computed in float64 where `like` is float64, else in float32."""
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         e = sinusoidal(t, self.channels, dtype).to(like.dtype)
-        # Every residual block needs silu(temb), none needs temb: activate once, here.
+        # Every residual block needs silu(temb) and none needs temb, so SiLU is applied once, here.
         return F.silu(self.dense[1](F.silu(self.dense[0](e))))
 
 
 class Upsample(nn.Module):
-    """(B, C, H, W) -> (B, C, 2H, 2W): nearest neighbour, then a 3x3 convolution if asked."""
+    """Upsampling (B, C, H, W) -> (B, C, 2H, 2W): nearest neighbour; with_conv: a 3x3 convolution
+    after it.
+    """
 
     def __init__(self, channels: int, with_conv: bool):
         super().__init__()
@@ -60,17 +69,17 @@ class Upsample(nn.Module):
         """Double both sides of x."""
         if self.conv is None:
             return F.interpolate(x, scale_factor=2.0, mode="nearest")
-        # Counted in multiplications the short way costs 4/9; it was measured on CPUs only, where
-        # pictures below 8x8 are not worth preparing the weights for.
+        # One transposed convolution needs 4/9 of the multiplications. Measured on CPUs only; below
+        # 8x8 pixels, preparing its weights costs more than it saves.
         if x.device.type == "cpu" and x.shape[2] >= 8:
             return F.conv_transpose2d(x, _spread(self.conv.weight), self.conv.bias, 2, padding=1)
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 def _spread(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) -> (I, O, 4, 4): doubling and convolution as one transposed convolution.
-
-    Each weight meets a 2x2 block of equal pixels, so it is spread over a 2x2 block of taps.
+    """Weights (O, I, 3, 3) -> weights (I, O, 4, 4) of one transposed convolution that doubles the
+    sides and convolves: each weight meets a 2x2 block of equal pixels, so it is added to a 2x2
+    block of taps.
     """
     taps = weight.flip(2, 3).transpose(0, 1)
     corners = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
@@ -78,7 +87,9 @@ def _spread(weight: Tensor) -> Tensor:
 
 
 class Downsample(nn.Module):
-    """(B, C, H, W) -> (B, C, H/2, W/2): a strided 3x3 convolution, or the mean of 2x2."""
+    """Downsampling (B, C, H, W) -> (B, C, H/2, W/2): a 3x3 convolution of stride 2; without
+    with_conv the mean of 2x2 pixels.
+    """
 
     def __init__(self, channels: int, with_conv: bool):
         super().__init__()
@@ -88,11 +99,11 @@ class Downsample(nn.Module):
         """Halve both sides of x."""
         if self.conv is None:
             return F.avg_pool2d(x, 2)
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # right and below only: TensorFlow's "SAME"
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # TensorFlow's "SAME"
 
 
 class ResBlock(nn.Module):
-    """Two normalised 3x3 convolutions around an additive time embedding, plus the input."""
+    """Residual block: two normalised 3x3 convolutions with the time embedding added in between."""
 
     def __init__(self, channels: int, out: int, time_channels: int, dropout: float):
         super().__init__()
@@ -105,7 +116,7 @@ class ResBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(channels, out, 1) if channels != out else None
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        """x (B, channels, H, W), activated time embedding (B or 1, D) -> (B, out, H, W)."""
+        """Map x (B, channels, H, W) to (B, out, H, W). temb: (B, D), or (1, D) for all."""
         h = self.conv1(norm_silu(self.norm1, x))
         h = h + self.temb_proj(temb)[:, :, None, None]
         h = self.conv2(self.dropout(norm_silu(self.norm2, h)))
@@ -113,10 +124,10 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels, one head, with a residual connection.
+    """Self-attention over all pixels with one head and a residual connection.
 
-    The weights are 1x1 convolutions, as in the published files; they are applied as dense layers
-    over (B, HW, C), which costs no copy in channels_last and gives attention unit strides.
+    The weights have the shape of 1x1 convolutions, as in the published files. They are applied as
+    dense layers on (B, HW, C): in channels_last this view needs no copy.
     """
 
     def __init__(self, channels: int, groups: int = GROUPS):
@@ -128,7 +139,7 @@ class Attention(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         h = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = (_dense(layer, h)[:, None] for layer in (self.q, self.k, self.v))
         h = _dense(self.proj_out, F.scaled_dot_product_attention(q, k, v)[:, 0])
@@ -139,44 +150,29 @@ def _dense(conv: nn.Conv2d, h: Tensor) -> Tensor:
     return F.linear(h, conv.weight.flatten(1), conv.bias)
 
 
-def check_counts(
-    in_channels: int, out_ch: int, ch_mult: Sequence[int], num_res_blocks: int, dropout: float
-) -> None:
-    """Raise ValueError, naming the key, for numbers that no network can have."""
-    for key, value in (
-        ("in_channels", in_channels),
-        ("out_ch", out_ch),
-        ("num_res_blocks", num_res_blocks),
-    ):
-        if value < 1:
-            raise ValueError(f"{key}: {value} must be at least 1")
-    if not ch_mult or any(m < 1 for m in ch_mult):
-        raise ValueError(f"ch_mult: {list(ch_mult)} must be one or more whole numbers from 1 on")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout: {dropout} must lie in [0, 1)")
-
-
 def level_sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -> list[int]:
-    """The side of the picture at every level; ValueError where one is no whole number, or where
-    attention is asked for at a side that no level has.
+    """Compute the side in pixels of every level.
+
+    Raises ValueError where a side is not a whole number, or no level has a side of
+    `attn_resolutions`.
     """
     factor = 2 ** (levels - 1)
-    if image_size < factor or image_size % factor:
+    if image_size % factor:
         fit = max(1, round(image_size / factor)) * factor
         raise ValueError(
-            f"image_size: {image_size} must be divisible by {factor}, as ch_mult has {levels} "
+            f"image_size: {image_size} must be divisible by {factor}, because ch_mult has {levels} "
             f"levels; {fit} fits, or a shorter ch_mult"
         )
     sides = [image_size >> i for i in range(levels)]
     lost = [side for side in attn_resolutions if side not in sides]
     if lost:
-        raise ValueError(f"attn_resolutions: {lost} not among the sides of the levels, {sides}")
+        raise ValueError(f"attn_resolutions: {lost} must be among the sides of the levels, {sides}")
     return sides
 
 
 def check_conditions(batch: int, t: Tensor, label: None) -> None:
-    """Raise ValueError unless t is (batch,) or (1,) and there is no label."""
+    """Check that t has shape (batch,) or (1,) and that there is no label; else ValueError."""
     if t.ndim != 1 or t.shape[0] not in (1, batch):
         raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({batch},) or (1,)")
     if label is not None:
-        raise ValueError("this network is unconditional: label must be None")
+        raise ValueError("the network is unconditional; label must be None")

@@ -1,55 +1,62 @@
-"""The UNet of DDPM (Ho et al. 2020, arXiv 2006.11239, appendix B) with the DDIM repo's keys."""
+"""UNet of DDPM (Ho et al. 2020, arXiv 2006.11239, appendix B), as the DDIM repository has it."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from configs.parts import require
+from configs.values import Count, Fraction
 from models.networks.blocks import (
     GROUPS,
+    SHAPE,
     Attention,
     Downsample,
     ResBlock,
     TimeEmbedding,
     Upsample,
+    Widths,
     check_conditions,
-    check_counts,
     group_norm,
     level_sides,
     norm_silu,
 )
+from models.parts import NETWORKS
 
 
+@NETWORKS.part("ddpm", title="DDPM UNet", paper="2006.11239", shape=SHAPE)
 class UNet(nn.Module):
-    """Noise estimate eps(x, t); the options are the DDIM repo's, the defaults its CIFAR-10 model.
+    """Network of DDPM. The options are the DDIM repository's, the defaults its CIFAR-10 model.
 
     image_size         side of the square images, divisible by 2^(len(ch_mult) - 1)
-    in_channels        channels of the images; out_ch: of the answer
+    in_channels        channels of the input; out_ch: of the output
     ch                 width of the first level, a multiple of 32; level i has ch * ch_mult[i]
-    num_res_blocks     residual blocks per level on the way down; one more on the way up
+    num_res_blocks     residual blocks per level on the way down; on the way up one more
     attn_resolutions   sides at which every residual block is followed by attention
-    dropout            probability in [0, 1), inside the residual blocks
-    resamp_with_conv   learned resampling, else average pooling and bare nearest neighbour
+    dropout            probability, inside the residual blocks
+    resamp_with_conv   resample by convolutions; false: average pooling and nearest neighbour
 
-    Raises ValueError for options that do not fit together. Names and order of the state dict are
-    those of the DDIM repo, and so are the initial weights (PyTorch's own).
+    Names and order of the state dict, and the initial weights (PyTorch's own), are those of the
+    DDIM repository. Raises ValueError for options that do not fit together.
     """
 
     def __init__(
         self,
-        image_size: int = 32,
-        in_channels: int = 3,
-        out_ch: int = 3,
-        ch: int = 128,
-        ch_mult: Sequence[int] = (1, 2, 2, 2),
-        num_res_blocks: int = 2,
-        attn_resolutions: Sequence[int] = (16,),
-        dropout: float = 0.1,
+        image_size: Count = 32,
+        in_channels: Count = 3,
+        out_ch: Count = 3,
+        ch: Count = 128,
+        ch_mult: Widths = (1, 2, 2, 2),
+        num_res_blocks: Count = 2,
+        attn_resolutions: Sequence[Count] = (16,),
+        dropout: Fraction = 0.1,
         resamp_with_conv: bool = True,
     ):
         super().__init__()
-        check_counts(in_channels, out_ch, ch_mult, num_res_blocks, dropout)
-        if ch < GROUPS or ch % GROUPS:
+        require(UNet, image_size=image_size, in_channels=in_channels, out_ch=out_ch, ch=ch)
+        require(UNet, ch_mult=ch_mult, num_res_blocks=num_res_blocks, dropout=dropout)
+        require(UNet, attn_resolutions=attn_resolutions)
+        if ch % GROUPS:
             fit = max(GROUPS, round(ch / GROUPS) * GROUPS)
             text = f"must be a multiple of {GROUPS}, the groups of its normalisation; {fit} fits"
             raise ValueError(f"ch: {ch} {text}")
@@ -84,15 +91,16 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(here, out_ch, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, label: None = None) -> Tensor:
-        """Images (B, in_channels, S, S) and times (B,), or (1,) for all -> (B, out_ch, S, S).
+        """Map images x (B, in_channels, S, S) at times t to (B, out_ch, S, S).
 
-        Times may be integers or between them. The answer has the dtype (except under autocast),
-        the device and the memory layout of x. Raises ValueError for other shapes, or a label.
+        t: (B,), or (1,) for all images; whole numbers or fractions. The result has the dtype
+        (except under autocast), the device and the memory layout of x. Raises ValueError for other
+        shapes, and for a label.
         """
         self._check_inputs(x, t, label)
         temb = self.temb(t, like=x)
         h = self.conv_in(x)
-        if h.device.type == "cpu":  # there convolutions would repack any other layout at each call
+        if h.device.type == "cpu":  # its convolutions repack any other layout at each call
             h = h.contiguous(memory_format=torch.channels_last)
         skips = [h]
         for down in self.down:
@@ -107,14 +115,14 @@ class UNet(nn.Module):
         want = (self.in_channels, self.image_size, self.image_size)
         if x.ndim != 4 or x.shape[1:] != want:
             raise ValueError(
-                f"the network takes images {('B', *want)}, not {tuple(x.shape)}; "
-                "its options image_size and in_channels say so"
+                f"x has shape {tuple(x.shape)}; by image_size and in_channels the network takes "
+                f"images (B, {', '.join(map(str, want))})"
             )
         check_conditions(len(x), t, label)
 
 
 class Down(nn.Module):
-    """One level on the way down: blocks (with attention), then a smaller picture."""
+    """One level on the way down: residual blocks (with attention), then downsampling."""
 
     def __init__(
         self,
@@ -131,7 +139,7 @@ class Down(nn.Module):
         self.downsample = shrink
 
     def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
-        """Append to `skips` what the way up will want."""
+        """Map h to the next level and append the result of every block to `skips`."""
         for i, block in enumerate(self.block):
             h = block(h, temb)
             h = self.attn[i](h) if self.attn else h
@@ -143,7 +151,7 @@ class Down(nn.Module):
 
 
 class Middle(nn.Module):
-    """The lowest level: block, attention, block."""
+    """Lowest level: residual block, attention, residual block."""
 
     def __init__(self, channels: int, time: int, dropout: float):
         super().__init__()
@@ -152,12 +160,12 @@ class Middle(nn.Module):
         self.block_2 = ResBlock(channels, channels, time, dropout)
 
     def forward(self, h: Tensor, temb: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to (B, C, H, W)."""
         return self.block_2(self.attn_1(self.block_1(h, temb)), temb)
 
 
 class Up(nn.Module):
-    """One level on the way up: blocks on what came down beside it, then a larger picture."""
+    """One level on the way up: residual blocks that also take the skips, then upsampling."""
 
     def __init__(
         self,
@@ -174,7 +182,7 @@ class Up(nn.Module):
         self.upsample = grow
 
     def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
-        """Take from the end of `skips` one tensor per block."""
+        """Map h to the next level; every block takes the last tensor of `skips`."""
         for i, block in enumerate(self.block):
             h = block(torch.cat([h, skips.pop()], dim=1), temb)
             h = self.attn[i](h) if self.attn else h

@@ -1,6 +1,6 @@
-"""Looking first: what a command would run (--dry_run), what a data set holds (--check_data).
+"""--dry_run: the resolved config, size and cost of the network, memory, and counts of the data.
 
-Nothing is written, and the network is made without memory, so this works for any size anywhere.
+Nothing is written, and the network is made on the meta device, so any size fits any machine.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from configs.command.options import Options
 from configs.schema import Config, dump
 from datasets import find_splits
+from datasets.pixels import BAD_FILE, fit
+from datasets.readers import Split
 from models import build
 
 GIB = 2**30
+LOOKED_AT = 100  # images that tell whether all may be grey
+MANY = 10_000  # epochs that are hardly meant
 
 
-def describe(config: Config, options: Options) -> None:
-    """Print the resolved config, the network's size and cost, memory and data counts."""
-    for line in lines(config, options):
-        if os.environ.get("RANK", "0") == "0":
-            print(line)
-
-
-def lines(config: Config, options: Options) -> Iterator[str]:
-    """The description line by line."""
+def dry_run(config: Config, options: Options) -> Iterator[str]:
+    """Describe config, network, memory and data, line by line."""
     yield dump(config)
     with torch.device("meta"):
         network = build(config.model.name, **config.model.options).train()
@@ -48,7 +45,7 @@ def _input(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def flops(network: nn.Module, config: Config) -> tuple[int, int]:
-    """FLOPs (two per multiply-add) of one image: forward, and forward with backward.
+    """Count FLOPs (two per multiply-add) of one image: forward, and forward with backward.
 
     The network is on the meta device. Only matrix products, convolutions and attention are counted.
     """
@@ -62,7 +59,7 @@ def flops(network: nn.Module, config: Config) -> tuple[int, int]:
 
 
 def activations(network: nn.Module, config: Config) -> int:
-    """Bytes that the backward pass of one float32 image keeps: autograd's saved tensors."""
+    """Count the bytes that autograd keeps for the backward pass of one float32 image."""
     weights = {p.untyped_storage()._cdata for p in network.parameters()}
     kept: dict[int, tuple[torch.Tensor, int]] = {}  # a held tensor keeps its address for itself
 
@@ -78,9 +75,9 @@ def activations(network: nn.Module, config: Config) -> int:
 
 
 def _memory(network: nn.Module, config: Config) -> Iterator[str]:
-    """Weights are exact; activations are what autograd would keep, which is an estimate."""
+    """Add up memory: of the weights exactly, of the activations an estimate (`activations`)."""
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    moments = 2 + config.optim.amsgrad  # that Adam and AdamW keep
+    moments = 2 + bool(config.optim.options.get("amsgrad"))  # that Adam and AdamW keep
     copies = 2 + moments + len(config.model.ema_rates)
     training = config.training
     share = max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))
@@ -98,7 +95,7 @@ def _memory(network: nn.Module, config: Config) -> Iterator[str]:
 
 
 def _data(config: Config, options: Options) -> Iterator[str]:
-    """Counts where the data are there, else what is missing: a dry run needs and fetches none."""
+    """Count the images where they are here, else say what is missing; nothing is downloaded."""
     here = config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
     try:
         train, test = find_splits(here, options.datasets)
@@ -109,7 +106,33 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     held = f"{len(test.reader):,} held out" if test is not None else "none held out"
     shape = f"{data.channels}x{data.image_size}x{data.image_size}"
     yield f"data              {count:,} images as {shape}, {held}"
-    epochs = config.training.n_iters * config.training.batch_size / count
-    epochs = min(epochs, config.training.n_epochs or epochs)
-    steps = round(epochs * count / config.training.batch_size)
+    if remark := _greys(train, config):
+        yield f"                  note: {remark}"
+    training = config.training
+    epochs = training.n_iters * training.batch_size / count
+    key = "n_epochs" if training.n_epochs and training.n_epochs < epochs else "n_iters"
+    epochs = min(epochs, training.n_epochs or epochs)
+    steps = round(epochs * count / training.batch_size)
     yield f"training          about {steps:,} steps, {epochs:,.1f} epochs"
+    if epochs > MANY:
+        times = f"every image is seen {epochs:,.0f} times; --training.{key} sets the length"
+        yield f"                  note: {times}"
+
+
+def _greys(split: Split, config: Config) -> str:
+    """A remark where a model of three channels has only grey images, or "".
+
+    Looks at the first images only. One that cannot be read ends the search, and is named.
+    """
+    data, first = config.data, range(min(LOOKED_AT, len(split.reader)))
+    if data.channels != 3:
+        return ""
+    for index in first:
+        try:
+            pixels = fit(split.reader.read(index), data.image_size, 3, split.box)
+        except BAD_FILE as err:
+            name = split.reader.name(index)
+            return f"{name} cannot be read ({err}); --check_data names every such file"
+        if (pixels != pixels[:1]).any():
+            return ""
+    return f"the first {len(first)} images are grey: --data.channels 1 trains on one channel"

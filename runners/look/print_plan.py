@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from configs.command.options import Picture
-from configs.schema import Config, specs
-from runners import picture as pictures
-from runners.sampling.walk import scale_for, walk_for
+from configs.schema import Config
+from runners.sampling.walk import NO_STEP, Walk, scale_for
 
 
-def print_plan(config: Config, picture: Picture | None = None) -> list[str]:
-    """The table of coefficients that the config's sampling would walk, or drawing this picture,
-    line by line.
-
-    Raises ConfigError where sampler, grid, process, eps scale and steps do not go together, or the
-    picture cannot be drawn with them.
+def print_plan(config: Config, walk: Walk | None) -> list[str]:
+    """Print a walk of the config, its warnings, the eps scale and its plan, line by line. walk:
+    None for no step. Raises ConfigError for an eps scale that does not fit the process.
     """
-    process = config.process()
-    walk, scale = walk_for(config, process), specs.eps_scale(config.sampling.eps_scale)
-    if picture is not None:
-        pictures.identity(config, picture)  # refuses what cannot be pictured
-        walked = pictures.walked(config, process, walk, picture)
-        if walked is None:
-            return [pictures.NOTHING]
-        walk = walked
-    scale_for(config, process)  # refuses what does not fit the process
+    if walk is None:
+        return [NO_STEP]
+    scale_for(config, config.process())  # refuses what does not fit
+    scale = config.scale()
     return [
         str(walk),
         *(f"note: {warning}" for warning in walk.warnings),

@@ -1,1 +1,1 @@
-"""The machine a command runs on: its processes, devices, signals, versions."""
+"""The machine: processes, devices, precision, seeds, signals, versions."""

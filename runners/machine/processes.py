@@ -1,9 +1,9 @@
-"""Many processes as one program: ranks from torchrun's variables, and a few collectives."""
+"""Several processes as one program: ranks from torchrun's variables, and a few collectives."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process' place among all: rank of world, and the device it computes on."""
+    """The place of this process among `world` processes, and the device it computes on."""
 
     rank: int
     world: int
@@ -27,23 +27,23 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes files and speaks."""
+        """Whether this process writes the files and the messages."""
         return self.rank == 0
 
     @property
     def device_name(self) -> str:
-        """What the device calls itself."""
+        """Name of the device ("cpu" on a CPU)."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def sum(self, values: Tensor) -> Tensor:
-        """The elementwise sum over all processes; the tensor itself where there is only one."""
+        """Sum up over all processes, elementwise; the tensor itself where there is only one."""
         if self.world > 1:
             values = values.to(self.device, copy=True)
             dist.all_reduce(values)
         return values
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether any process raised it: the same answer everywhere."""
+        """Tell for each flag whether any process raised it. The answer is the same everywhere."""
         if self.world == 1:
             return list(flags)
         votes = torch.tensor([float(flag) for flag in flags], device=self.device)
@@ -51,7 +51,7 @@ class Ranks:
         return [vote > 0 for vote in votes.tolist()]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """All processes' rows (n_r, ...), n_r free, by rank, on the CPU of every process."""
+        """Collect the rows (n_r, ...) of all ranks in order, on every CPU; n_r may differ."""
         if self.world == 1:
             return rows.cpu()
         counts = [torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(self.world)]
@@ -64,10 +64,10 @@ class Ranks:
         return torch.cat([p[: int(n)].cpu() for p, n in zip(parts, counts, strict=True)])
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """Run `work` on the first process and hand its (picklable) result to all.
+        """Run `work` on the first process and hand its result, which must be picklable, to all.
 
-        Where it raises there, the first process raises its own exception and reports it; the
-        others leave in silence with the same exit code.
+        Where it raises, the first process raises the exception and reports it; the others leave in
+        silence with the same exit code.
         """
         if self.world == 1:
             return work()
@@ -92,7 +92,7 @@ class Ranks:
 
 def start(device: str) -> Ranks:
     """Join the process group that torchrun's variables describe (RANK, WORLD_SIZE, LOCAL_RANK), or
-    stand alone. device: auto, cpu, cuda or cuda:i. Raises ConfigError for a device there is not.
+    stand alone. device: auto, cpu, cuda or cuda:i. Raises ConfigError for a missing device.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     place = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world)
@@ -102,6 +102,13 @@ def start(device: str) -> Ranks:
         backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
     return Ranks(rank, world, place)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines on the first process. Works before `start` too."""
+    for line in lines:
+        if os.environ.get("RANK", "0") == "0":
+            print(line)
 
 
 def stop() -> None:

@@ -1,4 +1,4 @@
-"""Seeds: all randomness is a function of a few numbers."""
+"""Seeds: every random number is a function of a few whole numbers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 
 
 def mixed_seed(*numbers: int) -> int:
-    """One seed of 63 bits from several numbers; neighbours give unrelated ones."""
+    """Mix whole numbers into one seed of 63 bits. Near numbers give unrelated seeds."""
     state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
     return (int(state[0]) << 32 | int(state[1])) >> 1
 
 
 def seed_step(seed: int, rank: int, step: int) -> None:
-    """Make all randomness that follows a function of these three numbers."""
+    """Seed PyTorch's generators with these three numbers."""
     torch.manual_seed(mixed_seed(seed, rank, step))

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 ask the program to save and go: schedulers send them before they kill."""
+"""SIGTERM and SIGUSR1 as requests to save and leave: schedulers send them before they kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STOPPED = 75  # exit code: saved on request, run the same command with --resume_
 
 
 class StopRequest:
-    """True once one of the signals has arrived."""
+    """Flag that is true once one of the signals has arrived."""
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -36,13 +36,13 @@ def stop_request() -> Iterator[StopRequest]:
 
 @contextmanager
 def leaving_on_request(after: str) -> Iterator[None]:
-    """End the block at once when one of the signals arrives, as Ctrl-C does: by SystemExit(STOPPED)
-    after a line that ends with `after`. Meant for blocks that save nothing on the way.
+    """End the block by SystemExit(STOPPED) as soon as one of the signals arrives, after a line that
+    ends with `after`. For blocks that save nothing on the way.
     """
     request = StopRequest()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        if not request:  # a second signal does not disturb the clearing up
+        if not request:  # a second signal must not interrupt the clean-up
             request(number, frame)
             raise SystemExit(STOPPED)
 

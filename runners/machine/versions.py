@@ -1,4 +1,4 @@
-"""What software made a file: versions of the libraries that matter and this program's commit."""
+"""Versions of the software that makes a file: libraries, Python, the commit of this program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "torch-fidelity
 
 @cache
 def versions() -> dict[str, str]:
-    """Library versions, Python's, and `skip-step`: the git commit, "-dirty" when changed since."""
+    """Versions by name; `skip-step` is the git commit, with "-dirty" where files have changed."""
     found = {"python": platform.python_version(), "skip-step": _commit()}
     for name in LIBRARIES:
         try:

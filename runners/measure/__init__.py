@@ -1,1 +1,1 @@
-"""From images to figures: reference statistics, metrics, held-out loss."""
+"""From images to metrics: features, reference statistics, metrics; and the held-out loss."""

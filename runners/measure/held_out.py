@@ -1,4 +1,4 @@
-"""The training objective on held-out images."""
+"""The training loss on held-out images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from datasets import ImageDataset
 from datasets.transforms import to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
-from functions.times import TIMES
 from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
 from runners.measure.window import Window
 from runners.sampling.blocks import blocks
 
-HELD_OUT_BLOCK = 64  # held-out images per draw of times and noise: not the batch size, which varies
+HELD_OUT_BLOCK = 64  # images per draw of times and noise; a batch size would change the draws
 
 
 @torch.no_grad()
 def held_out_loss(
     denoiser: Denoiser, dataset: ImageDataset, config: Config, ranks: Ranks, most: int | None = None
 ) -> dict[str, float]:
-    """The training objective on held-out images, its mean and its means by quartile of t.
+    """Measure the training loss on held-out images: its mean, and its mean by quartile of t.
 
-    Times and noise depend on (seed, image block) only, so that two sets of weights are compared
-    on the same draws. most: use no more than so many images.
+    Times and noise are functions of (seed, block of images), so that two sets of weights are
+    compared on the same draws. most: use at most so many images.
     """
     window = Window(denoiser.process, ranks)
-    times, loss = TIMES[config.training.times](denoiser.process), LOSSES[config.loss.name]
+    times, loss = config.times(denoiser.process), LOSSES[config.loss.name]
     count = min(len(dataset), most or len(dataset))
     parts = list(blocks(range(count), HELD_OUT_BLOCK))
     for number in range(ranks.rank, len(parts), ranks.world):

@@ -1,4 +1,4 @@
-"""Statistics of the real images."""
+"""Statistics of the real images, which samples are measured against."""
 
 from __future__ import annotations
 
@@ -19,13 +19,9 @@ from runners.sampling.blocks import blocks
 
 log = logging.getLogger("skip_step")
 
-KEPT_FEATURES = 50_000  # of the reference, for KID and precision/recall
-
-
+KEPT_FEATURES = 50_000  # of the real images, for KID, precision and recall
 FEWEST = 4  # images that precision and recall are defined for
-
-
-DRAWS = 5  # of real images that are measured like samples
+DRAWS = 5  # of real images, measured like samples
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Reference:
 
 
 def features_of(batches: Iterator[Tensor], extractor: Extractor) -> tuple[Tensor, Tensor | None]:
-    """Features (n, D) and logits (n, K) or None of uint8 images, float32 on the CPU."""
+    """Compute features (n, D) and logits (n, K) or None of uint8 images, float32 on the CPU."""
     features, logits = [torch.empty(0, extractor.dim)], []
     for images in batches:
         found, scores = extractor(images)
@@ -55,7 +51,10 @@ def features_of(batches: Iterator[Tensor], extractor: Extractor) -> tuple[Tensor
 def reference_for(
     dataset: ImageDataset, extractor: Extractor, cache: Path, batch: int, ranks: Ranks
 ) -> Reference:
-    """Statistics of a data set, from the cache where they are, else computed by all processes."""
+    """Read the statistics of a data set from the cache, or compute them on all processes.
+
+    Raises ValueError for fewer than FEWEST images.
+    """
     name = f"reference-{dataset.fingerprint()[:16]}-{extractor.hash[:16]}.pth"
     path = cache / name
     if len(dataset) < FEWEST:
@@ -69,7 +68,7 @@ def reference_for(
     found = _compute_reference(dataset, extractor, batch, ranks)
 
     def keep() -> None:
-        cache.mkdir(parents=True, exist_ok=True)  # given weights leave nothing there
+        cache.mkdir(parents=True, exist_ok=True)  # an extractor of given weights has not made it
         checkpoint.save(path, vars(found))
 
     ranks.on_first(keep)
@@ -101,10 +100,10 @@ def _compute_reference(
 
 
 def same_size_distance(reference: Reference, count: int) -> float | None:
-    """The distance of `count` random real images to the whole reference, the mean of DRAWS draws
-    (one where all kept features are needed): what as many samples of a perfect model would have.
+    """Distance of `count` random real images to all of them: that of a perfect model's samples.
 
-    None where that cannot be known: `count` is no smaller than the data set, or more than is kept.
+    The mean of DRAWS draws, of one where all kept features are needed. None where `count` reaches
+    the size of the data set, or exceeds the features that are kept.
     """
     kept = reference.features
     if count > len(kept) or count >= reference.n:

@@ -12,7 +12,7 @@ from runners.machine.processes import Ranks
 
 
 class Window:
-    """Sums over the steps since the last report, kept on the device: no waiting between reports."""
+    """Sums over the steps since the last report, kept on the device: only a report waits for it."""
 
     def __init__(self, process: Process, ranks: Ranks) -> None:
         self.low, high = process.t_train
@@ -26,13 +26,15 @@ class Window:
         self.began = time.perf_counter()
 
     def add(self, t: Tensor, loss: Tensor) -> None:
-        """Count per-sample losses (b,) under the quartile of the training times that t is in."""
+        """Add losses (b,) at times t (b,), each to the quartile of the training times of its t."""
         quartile = ((t.double() - self.low) / self.span * 4).long().clamp(0, 3)
         self.sums[0].index_add_(0, quartile, loss.double())
         self.sums[1].index_add_(0, quartile, torch.ones_like(loss, dtype=torch.float64))
 
     def report(self) -> dict[str, float]:
-        """Mean loss, mean loss by quartile of t, images per second of all processes."""
+        """Mean loss, mean loss by quartile of t (where there is one), images a second, over all
+        processes.
+        """
         seconds = time.perf_counter() - self.began
         total, count = self.ranks.sum(self.sums).cpu()
         values = {"loss": float(total.sum() / count.sum())}

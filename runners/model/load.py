@@ -1,4 +1,4 @@
-"""Weights, and the network, process and scaling of the data that belong to them."""
+"""A model opened: weights with the network, process and scaling of the data they belong to."""
 
 from __future__ import annotations
 
@@ -9,62 +9,57 @@ from typing import Any
 import torch
 from torch import nn
 
+from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
-from functions.denoiser import Denoiser, Scaled
+from functions.denoiser import Denoiser
 from functions.process import Process
 from models import build
 from runners.machine.precision import laid_out
 from runners.model import weights
-from runners.record import run_folder
-from runners.sampling.drawer import Drawer
-from runners.sampling.walk import Walk, scale_for
+from runners.model.weights import Weights
 
 log = logging.getLogger("skip_step")
 
-# How pixels enter the model: keys of the config's data section that belong to the weights.
+# Keys of the data section that say how pixels enter the network: they belong to the weights.
 SCALING = ("rescaled", "logit_transform", "uniform_dequantization", "gaussian_dequantization")
-DATA = ("dataset", "category", "image_size", "channels", *SCALING)  # what compared runs share
+DATA = ("dataset", "category", "image_size", "channels", *SCALING)  # equal in runs of one sweep
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that can be sampled from; config: the command's, as `adopt` changed it."""
+    """A network that can be sampled from, in evaluation mode on its device, and its weights.
+
+    config: the command's, as `adopt` changed it.
+    """
 
     config: Config
     process: Process
     network: nn.Module
+    weights: Weights
 
     def denoiser(self, clip: bool = False) -> Denoiser:
-        """The network as the process' denoiser, its x0 clipped to the data's range if wanted."""
-        mixed = self.config.diffusion.mixed_score
-        return Denoiser(self.network, self.process, clip=1.0 if clip else None, mixed=mixed)
-
-    def drawer(self, config: Config, walk: Walk, device: torch.device) -> Drawer:
-        """What draws the config's images along this walk, its eps scale included."""
-        denoiser, data = self.denoiser(config.sampler().clip), config.data
-        if scale := scale_for(config, self.process):
-            denoiser = Scaled(denoiser, scale)
-        shape = (data.channels, data.image_size, data.image_size)
-        precision = config.sampling.precision
-        return Drawer(denoiser, walk.plan, shape, config.seed, device, precision)
+        """The config's denoiser; clip: x0 is clipped to the data's range."""
+        return self.config.denoiser(self.network, self.process, clip)
 
 
-def weights_for(
-    config: Config, options: Options, rate: float | str | None = None
-) -> weights.Weights:
-    """The weights a command means. rate: of the average; None as the config has it."""
-    rate = rate if rate is not None else config.sampling.ema
-    if options.use_pretrained is not None:
-        source, home = options.use_pretrained or None, options.exp / "pretrained"
-        return weights.pretrained(source, config, home, rate)
-    run = run_folder.require_run(options.run)
-    return weights.of_run(run, config.sampling.ckpt_id, rate)
+def weights_for(config: Config, options: Options) -> Weights:
+    """The weights that a command means, of the average that its config names."""
+    return weights.chosen(all_weights(config, options), config.sampling.ema)
 
 
-def adopt(config: Config, found: weights.Weights) -> Config:
-    """The config with network, process and scaling of the data from the checkpoint, said where they
-    differ; foreign weights bring none. Raises ConfigError for images of another shape.
+def all_weights(config: Config, options: Options) -> list[Weights]:
+    """All weights in the file that a command means: its averages in order, then the raw ones."""
+    if (source := options.use_pretrained) is not None:
+        return weights.pretrained(source or None, config, options.exp / "pretrained")
+    return weights.of_run(require_run(options.run), config.sampling.ckpt_id)
+
+
+def adopt(config: Config, found: Weights) -> Config:
+    """The config with the network, process and scaling of the data that the checkpoint holds; a
+    warning says where they differ. Foreign weights bring none.
+
+    Raises ConfigError for images of another shape.
     """
     if found.config is None:
         return config
@@ -84,21 +79,22 @@ def adopt(config: Config, found: weights.Weights) -> Config:
     return config.model_copy(update=update)
 
 
-def open_model(config: Config, found: weights.Weights, device: torch.device) -> Model:
-    """The network the weights belong to: a checkpoint of ours says which one that is."""
+def open_model(config: Config, found: Weights, device: torch.device) -> Model:
+    """Build the network that the checkpoint (else the config) describes, and load the weights."""
     config = adopt(config, found)
     network = build(config.model.name, **(found.options or config.model.options))
     found.into(network)
-    return Model(config, config.process(), laid_out(network.eval(), config, device))
+    network = laid_out(network.eval(), config, device)
+    return Model(config, config.process(), network, found)
 
 
 def scaling_of(config: Config) -> dict[str, Any]:
-    """How pixels enter the model."""
+    """Keys of the data section that say how pixels enter the network."""
     return {key: getattr(config.data, key) for key in SCALING}
 
 
-def other_data(first: weights.Weights, second: weights.Weights) -> str:
-    """In what the data of two runs differ, "" where they do not or it is not known."""
+def other_data(first: Weights, second: Weights) -> str:
+    """Say in what the training data of two runs differ; "" where they do not, or nobody knows."""
     if first.config is None or second.config is None:
         return ""
     one, two = first.config["data"], second.config["data"]

@@ -1,47 +1,44 @@
-"""Which weights to sample from: a run's checkpoint, a file, a diffusers folder, or a hub id."""
+"""Weights to sample from: of a run's checkpoint, a file, a diffusers folder, or a hub id."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from configs.schema import Config, ConfigError
+from datasets import SOURCES
 from models import checkpoint, interop
 
 log = logging.getLogger("skip_step")
-
-# Published EMA weights by data set (and LSUN category). `google/ddpm-cifar10-32` is not the EMA.
-PUBLISHED = {
-    "CIFAR10": "fusing/ddpm-cifar10-ema",
-    "LSUN/bedroom": "google/ddpm-ema-bedroom-256",
-    "LSUN/church_outdoor": "google/ddpm-ema-church-256",
-}
 
 
 @dataclass(frozen=True)
 class Weights:
     """A state dict and where it came from.
 
-    layout: "ours", or a foreign one that `interop.load_foreign` knows; kind: "ema 0.9999", "raw",
-    ...; step: the training step; config: the one inside a file of ours, data: its identity of the
-    training images; options: the network's, where a foreign file says them.
+    layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999",
+    "raw", or what a foreign file says; step: of the training, None for foreign weights.
+    config: the one inside a file of ours, data: its identity of the training images. options: of
+    the network, where a foreign file says them.
     """
 
     state: dict[str, Tensor]
     layout: str
     source: str
-    kind: str
+    average: str
     step: int | None = None
     config: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
 
     def into(self, network: nn.Module) -> None:
-        """Load strictly; ValueError names what does not fit and the file."""
+        """Load strictly. Raises ValueError that names the file and what does not fit."""
         try:
             if self.layout == "ours":
                 network.load_state_dict(self.state)
@@ -51,34 +48,68 @@ class Weights:
             text = " ".join(str(err).split())
             raise ValueError(f"{self.source} does not fit the config's network: {text}") from err
 
+    @cached_property
+    def sha256(self) -> str:
+        """16 digits of the SHA-256 of the weights, whatever their file is called."""
+        return checkpoint.weights_hash(self.state)
+
     def provenance(self) -> dict[str, Any]:
-        """What an eval.json says about them."""
+        """The weights as the record of a held-out loss or of a run in a sweep names them."""
         return {
             "weights": self.source,
-            "weights_sha256": checkpoint.weights_hash(self.state),
-            "weights_kind": self.kind,
+            "weights_sha256": self.sha256,
+            "weights_kind": self.average,
             "training_step": self.step,
         }
 
 
-def of_run(run: Path, ckpt_id: int | None, rate: float | str | None) -> Weights:
-    """The weights of a run: its newest valid checkpoint, or the one of step `ckpt_id`.
+def chosen(found: Sequence[Weights], rate: float | str | None) -> Weights:
+    """The weights of an average among all of a file: "none" the raw ones, None the first.
 
-    A folder that the DDIM repository left (ckpt.pth) is read too. Raises ConfigError where there is
-    no checkpoint, CheckpointError where none is valid.
+    A foreign file, and one without averages, has one kind only. Raises ConfigError for a rate that
+    is not there.
+    """
+    *averages, raw = found
+    if not averages:
+        return raw
+    if rate is None:
+        return averages[0]
+    if rate == "none":
+        return raw
+    for one in averages:
+        if one.average == f"ema {rate}":
+            return one
+    known = ", ".join(one.average.removeprefix("ema ") for one in averages)
+    raise ConfigError(f"sampling.ema {rate}: {raw.source} holds the averages {known}")
+
+
+def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
+    """All weights of a run's newest valid checkpoint, or of the one of step `ckpt_id`.
+
+    A folder that the DDIM repository left (`ckpt.pth` beside `ckpt_N.pth`) is read too. Raises
+    ConfigError where there is no checkpoint, CheckpointError where none is valid.
     """
     if ckpt_id is not None:
         path = checkpoint.path_of(run, ckpt_id)
         if not path.exists():
-            steps = ", ".join(map(str, checkpoint.steps(run))) or "none"
-            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; steps there: {steps}")
-        return of_state(checkpoint.load(path), str(path), rate)
+            there = ", ".join(checkpoint_files(run)) or "no checkpoint"
+            raise ConfigError(f"sampling.ckpt_id {ckpt_id}: no {path}; there is {there}")
+        return of_file(path)
     found = checkpoint.latest(run, log.warning)
     if found is not None:
-        return of_state(found[1], str(found[0]), rate)
+        return of_state(found[1], str(found[0]))
     if (run / "ckpt.pth").exists():
-        return of_file(run / "ckpt.pth", rate)
+        return of_file(run / "ckpt.pth")
+    if foreign := checkpoint_files(run):
+        there = ", ".join(foreign)
+        raise ConfigError(f"{run} holds no ckpt.pth; name one of {there}: --sampling.ckpt_id N")
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
+
+
+def checkpoint_files(run: Path) -> list[str]:
+    """Names of all files `ckpt*.pth` in a run's folder, whichever program wrote them, by step."""
+    names = [path.name for path in run.glob("ckpt*.pth")]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def require_training(state: dict[str, Any], source: str) -> None:
@@ -90,51 +121,47 @@ def require_training(state: dict[str, Any], source: str) -> None:
         )
 
 
-def of_state(state: dict[str, Any], source: str, rate: float | str | None) -> Weights:
-    """Our own checkpoint: the average of `rate` (None: the first), "none" for the raw ones."""
+def of_state(state: dict[str, Any], source: str) -> list[Weights]:
+    """All weights of a checkpoint of this program: its averages in order, then the raw ones."""
     require_training(state, source)
-    rates = state["ema"]["rates"] if state["ema"] else []
+    ema, raw = state["ema"] or {"rates": [], "averages": []}, state["network"]
+    kinds = [(f"ema {r}", {**raw, **a}) for r, a in zip(ema["rates"], ema["averages"], strict=True)]
     rest = (state["step"], state["config"], state.get("data"))
-    if rate == "none" or not rates:
-        return Weights(state["network"], "ours", source, "raw", *rest)
-    if rate is not None and rate not in rates:
-        known = ", ".join(str(r) for r in rates)
-        raise ConfigError(f"sampling.ema {rate}: {source} holds the averages {known}")
-    chosen = rates.index(rate) if rate is not None else 0
-    average = {**state["network"], **state["ema"]["averages"][chosen]}
-    return Weights(average, "ours", source, f"ema {rates[chosen]}", *rest)
+    return [Weights(part, "ours", source, kind, *rest) for kind, part in [*kinds, ("raw", raw)]]
 
 
-def of_file(path: Path, rate: float | str | None = None) -> Weights:
-    """Any file or folder this program can read: its own checkpoint or a foreign layout."""
+def of_file(path: Path) -> list[Weights]:
+    """All weights of a file or folder: a checkpoint of this program, or a foreign layout."""
     if path.is_file() and checkpoint.is_ours(path):
-        return of_state(checkpoint.load(path), str(path), rate)
+        return of_state(checkpoint.load(path), str(path))
     state, info = interop.read(path)
-    return Weights(state, info["layout"], info["file"], info["weights"], options=info["options"])
+    return [Weights(state, info["layout"], info["file"], info["weights"], options=info["options"])]
 
 
-def pretrained(source: str | None, config: Config, root: Path, rate: float | str | None) -> Weights:
-    """`--use_pretrained [SOURCE]`: a file, a diffusers folder, a hub id; without SOURCE the
-    published EMA model of the config's data set, looked for in ROOT/<data set> first.
+def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
+    """All weights that `--use_pretrained [SOURCE]` means: a file, a diffusers folder, a hub id;
+    without SOURCE the published average of the config's data set, in ROOT/<data set> or from the
+    hub. Raises ConfigError where there is none.
     """
     if source is not None:
         path = Path(source)
         if path.exists():
-            return of_file(path, rate)
+            return of_file(path)
         if source.count("/") != 1 or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
             raise ConfigError(f"--use_pretrained {source}: no such file or folder")
-        return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"), rate)
-    data = config.data
-    name = f"{data.dataset}/{data.category}" if data.dataset == "LSUN" else data.dataset
+        return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"))
+    data, category = config.data, str(config.data.options.get("category") or "")
+    name = f"{data.dataset}/{category}" if category else data.dataset
     home = root / name.lower().replace("/", "_")
     if home.exists():
-        return of_file(home, rate)
-    if name not in PUBLISHED:
+        return of_file(home)
+    published = SOURCES.parts[data.dataset].facts.published
+    if category not in published:
         raise ConfigError(
             f"--use_pretrained: no published EMA model of {name} is known; name a checkpoint file, "
             "a diffusers folder or a hub id: --use_pretrained SOURCE"
         )
-    return of_file(_download(PUBLISHED[name], f"put that folder at {home}"), rate)
+    return of_file(_download(published[category], f"put that folder at {home}"))
 
 
 def _download(hub_id: str, otherwise: str) -> Path:

@@ -1,37 +1,65 @@
-"""Pictures of what a model does: one module for every picture mode of --sample."""
+"""Pictures of what a model does: --sample with a picture mode, one class in one file each."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from dataclasses import replace
 
-from configs.command.options import Picture
-from configs.schema import Config
-from functions.process import Process
-from runners.picture import grid as grid
-from runners.picture import img2img, inpaint, interpolation, nearest, sequence
-from runners.picture.studio import NOTHING, Gallery, Mode, Studio
-from runners.sampling.walk import Walk
+from configs.command.options import Options
+from configs.schema import Config, ConfigError
+from runners.machine.processes import Ranks
+from runners.machine.signals import leaving_on_request
+from runners.picture.grid import GridMode
+from runners.picture.img2img import Img2ImgMode
+from runners.picture.inpaint import InpaintMode
+from runners.picture.interpolation import InterpolationMode
+from runners.picture.mode import Mode, Session
+from runners.picture.nearest import NearestMode
+from runners.picture.parts import PICTURES
+from runners.picture.sequence import SequenceMode
+from runners.record import image_folder
+from runners.sampling.drawer import drawer_for
+from runners.sampling.open import open_sampling
+from runners.sampling.recipe import recipe_of
+from runners.sampling.walk import NO_STEP
 
-__all__ = ["NOTHING", "PICTURES", "Gallery", "Mode", "Studio", "identity", "walked"]
-
-PICTURES: dict[str, Mode] = {
-    "sequence": sequence,
-    "grid": grid,
-    "nearest": nearest,
-    "interpolation": interpolation,
-    "inpaint": inpaint,
-    "img2img": img2img,
-}
-
-
-def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """What decides the pictures of this command beside weights and sampler, for samples.json."""
-    return {"picture": picture.mode, **PICTURES[picture.mode].identity(config, picture)}
+__all__ = [
+    "PICTURES",
+    "GridMode",
+    "Img2ImgMode",
+    "InpaintMode",
+    "InterpolationMode",
+    "Mode",
+    "NearestMode",
+    "SequenceMode",
+    "Session",
+    "picture",
+]
+log = logging.getLogger("skip_step")
 
 
-def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk | None:
-    """What a picture makes of the config's walk, None where it takes no step at all. Raises
-    ConfigError where it can make nothing of it.
+def picture(config: Config, options: Options, ranks: Ranks) -> None:
+    """Draw the pictures of options.picture into their folder, or leave no folder behind. Raises
+    ConfigError for several processes, and for what cannot be pictured.
     """
-    own = getattr(PICTURES[picture.mode], "walked", None)
-    return own(config, process, walk, picture) if own else walk
+    mode: Mode = options.picture
+    if ranks.world > 1:
+        raise ConfigError(f"--{mode.name} takes one process: start it without torchrun")
+    with leaving_on_request("the same command draws the picture from the beginning"):
+        model, walk = open_sampling(config, options, ranks.device)
+        config = model.config
+        walked = mode.walked(config, model.process, walk)
+        drawer = drawer_for(model, config, walked or walk, ranks.device)
+        folder = options.samples
+        session = Session(model, walk, walked, drawer, options, folder, ranks)
+        told = {"mode": mode.name, **mode.identity(config), **mode.sources(session)}
+        recipe = recipe_of(model.weights, config, walk, ranks.device.type, told)
+        recipe = replace(recipe, nfe=walked.plan.nfe if walked else 0)
+        image_folder.claim(folder, recipe, options.overwrite)
+        log.info("%s", walked or NO_STEP)
+        try:
+            paths = mode.draw(session)
+        except BaseException:
+            image_folder.release(folder)
+            raise
+    log.info("%d files in %s; look at %s", len(paths), folder, paths[0])

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from configs.command.options import Picture
 from configs.schema import Config, ConfigError
-from runners.picture.studio import Studio
-from runners.sampling.blocks import drawn
+from runners.picture.mode import Mode, Session
+from runners.picture.parts import PICTURES
 from runners.sheets.sheet import abreast, sheet
 
+SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 
-def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """The size of the grid. Raises ConfigError for one that is too large for a sheet."""
-    size, most = config.data.image_size, abreast(config.data.image_size)
-    if max(picture.rows, picture.columns) > most:
-        raise ConfigError(
-            f"--grid {picture.rows}x{picture.columns}: a sheet holds at most {most}x{most} images "
-            f"of {size} pixels"
+
+@PICTURES.part(
+    "grid",
+    title="Sheet of samples",
+    paper="",
+    flag="size",
+    helps={"": "images 0 to R*C-1 on one sheet, as in 4x8"},
+)
+@dataclass(frozen=True)
+class GridMode(Mode):
+    """Samples in rows and columns. size: rows x columns, such as 4x8."""
+
+    size: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not SIZE.fullmatch(self.size):
+            raise ValueError(f"--grid {self.size}: should be ROWSxCOLUMNS, as in 4x8")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = map(int, self.size.split("x"))
+        return rows, columns
+
+    def identity(self, config: Config) -> dict[str, Any]:
+        """Rows and columns. Raises ConfigError for more than a sheet holds."""
+        (rows, columns), size = self.shape, config.data.image_size
+        most = abreast(size)
+        if max(rows, columns) > most:
+            raise ConfigError(
+                f"--grid {self.size}: a sheet holds at most {most}x{most} images of {size} pixels"
+            )
+        return {"rows": rows, "columns": columns}
+
+    def draw(self, session: Session) -> list[Path]:
+        """Write grid.png, image indices 0 to R*C-1 row by row, and the images as {index}.png."""
+        rows, columns = self.shape
+        images = session.samples(rows * columns)
+        made = sheet(
+            [list(row) for row in images.split(columns)],
+            title=session.title("Samples"),
         )
-    return {"rows": picture.rows, "columns": picture.columns}
-
-
-def draw(studio: Studio) -> list[Path]:
-    """Write grid.png, image indices 0 to R*C-1 row by row, and the images as {index}.png."""
-    count, columns = studio.config.sampling.n_samples, studio.picture.columns
-    parts = drawn(studio.drawer, studio.config, range(count))
-    images = torch.cat([images.cpu() for _, images in parts])
-    page = sheet(
-        [list(row) for row in images.split(columns)],
-        title=studio.title("Samples"),
-    )
-    singles = [studio.save(f"{index}.png", image) for index, image in enumerate(images)]
-    return [studio.save("grid.png", page), *singles]
+        singles = [session.save(f"{index}.png", image) for index, image in enumerate(images)]
+        return [session.save("grid.png", made), *singles]

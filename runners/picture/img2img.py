@@ -1,12 +1,11 @@
-"""--img2img: images drawn anew from noisy versions of themselves (SDEdit, Meng et al. 2022,
-2108.01073).
-"""
+"""--img2img: images drawn anew from noisy versions of themselves (SDEdit, 2108.01073)."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from configs.command.options import Picture
 from configs.schema import Config
+from configs.values import Share
 from functions.process import Process
-from runners.picture.inputs import Input, read_images, record, to_data
-from runners.picture.sequence import levels
-from runners.picture.studio import Studio
+from runners.picture.inputs import IMAGE_HELP, Input, read_images, record, to_data
+from runners.picture.levels import levels
+from runners.picture.mode import Mode, Session
+from runners.picture.parts import PICTURES
 from runners.sampling.blocks import in_blocks
 from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk, end_of
@@ -31,41 +31,73 @@ ABREAST = 8  # images beside each other on the sheet
 MOST = 32  # images on the sheet
 
 
-def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """The images and the strength. Raises ConfigError or OSError for images that do not fit."""
-    inputs = read_images(picture.image, config.data, taken="img2img")
-    return {"image": record(inputs), "strength": picture.strength}
+@PICTURES.part(
+    "img2img",
+    title="Image to image, SDEdit",
+    paper="2108.01073",
+    helps={
+        "": "draw every --image anew from a noisy version of it",
+        "image": IMAGE_HELP,
+        "strength": "share of the steps, from 0 (the image itself) to 1 (nothing of it is left)",
+    },
+)
+@dataclass(frozen=True)
+class Img2ImgMode(Mode):
+    """Images drawn anew. image: files or folders; strength: share of the walk's steps."""
+
+    image: tuple[Path, ...] = ()
+    strength: Share | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.image:
+            raise ValueError("needs --image PATH")
+        if self.strength is None:
+            raise ValueError("needs --strength, such as 0.5")
+
+    @property
+    def share(self) -> float:
+        """The strength; the constructor made sure that there is one."""
+        return self.strength or 0.0
+
+    def identity(self, config: Config) -> dict[str, Any]:
+        """The images and the strength. Raises ConfigError or OSError for images that do not fit."""
+        inputs = read_images(self.image, config.data, taken=self.name)
+        return {"image": record(inputs), "strength": self.strength}
+
+    def walked(self, config: Config, process: Process, walk: Walk) -> Walk | None:
+        """The last steps of the walk, a share `strength` of them: the walk itself for all of them,
+        None for no step. Raises ConfigError where they are too few for the sampler.
+        """
+        steps = math.floor(self.share * _count(walk) + 0.5)
+        if steps == _count(walk):
+            return walk
+        return end_of(config, process, walk, steps) if steps else None
+
+    def draw(self, session: Session) -> list[Path]:
+        """Write img2img.png, the images above their results, and each result as {image}.png.
+
+        Image i gets the noise of index i, so that strength 1 draws the plain sample of that index.
+        """
+        inputs = read_images(self.image, session.config.data, taken=self.name)
+        full, walk = session.walk, session.walked
+        note = _beginning(session.process, full, walk)
+        if walk is None:
+            results = torch.stack([image.pixels for image in inputs])
+        else:
+            begin = None if walk is full else walk.times[0]
+            results = _results(session, to_data(inputs, session.config), begin)
+        rounded = self.share > 0 if walk is None else walk is full and self.share < 1
+        level = logging.WARNING if rounded else logging.INFO
+        log.log(level, "--strength %g of %d steps: %s", self.share, _count(full), note)
+        title = session.title(f"Images drawn anew with strength {self.share:g}")
+        paths = [session.save("img2img.png", _sheet(title, inputs, results, note))]
+        pairs = zip(inputs, results, strict=True)
+        return paths + [session.save(f"{image.name}.png", result) for image, result in pairs]
 
 
-def draw(studio: Studio) -> list[Path]:
-    """Write img2img.png, the images above what became of them, and each result as {image}.png.
-
-    Image i gets the noise of index i, so that strength 1 draws the plain sample of that index.
-    """
-    inputs = read_images(studio.picture.image, studio.config.data, taken="img2img")
-    full, walk = studio.walk, studio.walked
-    note = _began(studio.model.process, full, walk)
-    if walk is None:
-        results = torch.stack([image.pixels for image in inputs])
-    else:
-        begin = None if walk is full else walk.times[0]
-        results = _results(studio, to_data(inputs, studio.config), begin)
-    strength = studio.picture.strength
-    rounded = strength > 0 if walk is None else walk is full and strength < 1
-    log.log(
-        logging.WARNING if rounded else logging.INFO,
-        "--strength %g of %d steps: %s",
-        strength,
-        _count(full),
-        note,
-    )
-    paths = [studio.save("img2img.png", _sheet(studio, inputs, results, note))]
-    pairs = zip(inputs, results, strict=True)
-    return paths + [studio.save(f"{image.name}.png", result) for image, result in pairs]
-
-
-def _began(process: Process, full: Walk, walk: Walk | None) -> str:
-    """Where the walk begins, in words."""
+def _beginning(process: Process, full: Walk, walk: Walk | None) -> str:
+    """Say where the walk begins."""
     if walk is None:
         return "no step: the images are as they were."
     if walk is full:
@@ -80,19 +112,11 @@ def _count(walk: Walk) -> int:
     return len(walk.times) - 1
 
 
-def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk | None:
-    """The share `strength` of the walk's steps, its last ones: the walk itself where that is all
-    of them, None where it is none. Raises ConfigError where they are too few for the sampler.
+def _results(session: Session, images: Tensor, begin: Tensor | None) -> Tensor:
+    """Edit images (n, C, H, W), data, by SDEdit: add noise up to time `begin`, then sample. begin:
+    None to start from the prior. Return uint8 (n, C, H, W).
     """
-    steps = math.floor(picture.strength * _count(walk) + 0.5)
-    if steps == _count(walk):
-        return walk
-    return end_of(config, process, walk, steps) if steps else None
-
-
-def _results(studio: Studio, images: Tensor, begin: Tensor | None) -> Tensor:
-    """What becomes of images (n, C, H, W), uint8, from time `begin` on; None: from the prior."""
-    drawer, process = studio.drawer, studio.model.process
+    drawer, process = session.drawer, session.process
     images = images.to(drawer.device)
 
     def some(indices: Sequence[int]) -> Tensor:
@@ -104,10 +128,10 @@ def _results(studio: Studio, images: Tensor, begin: Tensor | None) -> Tensor:
         x = process.perturb(own, times, noise(process.lift(own))).to(own)
         return drawer.sample(x, noise)
 
-    return in_blocks(drawer, studio.config, len(images), some)
+    return in_blocks(drawer, session.config, len(images), some)
 
 
-def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor, note: str) -> Image.Image:
+def _sheet(title: str, inputs: Sequence[Input], results: Tensor, note: str) -> Image.Image:
     rows, left, below = [], list[str](), list[list[str]]()
     shown = list(zip(inputs, results, strict=True))[:MOST]
     for begin in range(0, len(shown), ABREAST):
@@ -118,11 +142,5 @@ def _sheet(studio: Studio, inputs: Sequence[Input], results: Tensor, note: str) 
     note = note[0].upper() + note[1:]
     if len(inputs) > MOST:
         note += f" The first {MOST} of {len(inputs)} images."
-    return sheet(
-        rows,
-        left=left,
-        below=below,
-        title=studio.title(f"Images drawn anew with strength {studio.picture.strength:g}"),
-        note=note,
-        apart=(range(2, len(rows), 2), ()),
-    )
+    apart = range(2, len(rows), 2), ()
+    return sheet(rows, left=left, below=below, title=title, note=note, apart=apart)

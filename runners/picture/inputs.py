@@ -1,4 +1,4 @@
-"""Images and masks that are given by path: read, and refused in one line where they do not fit."""
+"""Images and masks given by path: read, and refused in one line where they do not fit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt, Lt
 from PIL import Image
 from torch import Tensor
 
+from configs import values
 from configs.schema import Config, ConfigError
 from configs.schema.sections import Data
 from datasets.pixels import BAD_FILE, MODES, Picture, decode, describe
@@ -23,6 +25,8 @@ from runners.machine.seeds import mixed_seed
 
 BRUSH = ("1", "L", "LA", "P", "RGB", "RGBA")  # the modes a mask may have
 WHITE = 128  # the darkest grey that counts as white
+IMAGE_HELP = "files or folders of images of the model's size"
+MASK_HELP = "center, half, random:P, or an image file of the model's size: white is filled"
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,12 @@ class Input:
 
 
 def read_images(paths: Iterable[Path], data: Data, taken: str = "") -> list[Input]:
-    """The images of files and folders (those directly inside and not hidden, 2.png before 10.png).
+    """Read the images of files and folders (those directly inside and not hidden, 2.png before
+    10.png).
 
-    taken: a name that no input may have, the sheet's. Raises ConfigError for a missing path, a
-    folder without images, and an image whose size or channels are not the model's; OSError for a
-    file that cannot be read.
+    taken: a name that no input may have, that of the sheet.
+    Raises ConfigError for a missing path, a folder without images, and an image whose size or
+    channels are not the model's; OSError for a file that cannot be read.
     """
     files = [file for path in paths for file in _files(path)]
     names = [file.stem for file in files]
@@ -56,13 +61,13 @@ def read_images(paths: Iterable[Path], data: Data, taken: str = "") -> list[Inpu
 
 
 def record(inputs: Sequence[Input]) -> list[dict[str, str]]:
-    """Which images they are, for samples.json."""
+    """Identify images by name and SHA-256, for samples.json."""
     return [{"name": image.name, "sha256": image.sha256} for image in inputs]
 
 
 def to_data(inputs: Sequence[Input], config: Config) -> Tensor:
-    """What the model sees of the images, float32 (n, C, H, W) on the CPU; the noise of
-    dequantization follows from the config's seed and the position.
+    """Turn images into data, float32 (n, C, H, W) on the CPU; the noise of dequantization follows
+    from the config's seed and the position.
     """
     images = []
     for i, image in enumerate(inputs):
@@ -71,8 +76,19 @@ def to_data(inputs: Sequence[Input], config: Config) -> Tensor:
     return torch.stack(images)
 
 
+def check_mask(text: str) -> None:
+    """Check what can be checked without reading a file. Raises ValueError."""
+    name, _, share = text.partition(":")
+    if name == "random":
+        try:
+            values.read(Annotated[float, Gt(0), Lt(1)], share)
+        except ValueError:
+            text = f"--mask {text}: should be random:P with P between 0 and 1"
+            raise ValueError(text) from None
+
+
 def read_mask(text: str, config: Config) -> tuple[Tensor, dict[str, Any]]:
-    """The hole, bool (H, W), True where it is to be filled, and what decides it, for samples.json.
+    """Read the hole, bool (H, W), True where it is to be filled, and its identity for samples.json.
 
     text: `center` (the square in the middle with half the side), `half` (the right one), `random:P`
     (that share of the pixels, by the seed), or an image file of the model's size whose white pixels
@@ -118,7 +134,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Hidden files are none: systems leave their own beside images."""
+    """Tell an image by its suffix. Hidden files are none: systems leave their own beside images."""
     hidden = path.name.startswith(".")
     return not hidden and path.suffix.lower() in EXTENSIONS and path.is_file()
 
@@ -146,7 +162,7 @@ def _digest(raw: bytes) -> str:
 
 
 def _pixels(path: Path, picture: Picture, data: Data) -> Tensor:
-    """uint8 (C, H, W). Raises ConfigError where the picture is not what the model draws."""
+    """Pixels of a picture, uint8 (C, H, W). Raises ConfigError where the model draws others."""
     size, channels = data.image_size, data.channels
     mode, width, height = describe(picture)
     wanted = MODES.get(channels, f"{channels} channels")
@@ -160,7 +176,7 @@ def _pixels(path: Path, picture: Picture, data: Data) -> Tensor:
 
 
 def _brushed(path: Path, picture: Picture, size: int) -> Tensor:
-    """Where a mask is white, bool (H, W)."""
+    """White pixels of a mask, bool (H, W)."""
     mode, width, height = describe(picture)
     if (width, height) != (size, size):
         raise ConfigError(f"{path}: {width}x{height} pixels; a mask here has {size}x{size}")

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
-from configs.command.options import Picture
 from configs.schema import Config, ConfigError
+from configs.values import CountOrZero
 from functions.editing.interpolation import Between, Place, between, places
 from functions.editing.inversion import inversion
 from functions.plan import Plan
 from functions.process import Process
-from runners.picture.inputs import Input, read_images, record, to_data
-from runners.picture.studio import Studio
+from runners.picture.inputs import IMAGE_HELP, Input, read_images, record, to_data
+from runners.picture.mode import Mode, Session
+from runners.picture.parts import PICTURES
 from runners.record.files import write_text
 from runners.sampling.blocks import finite, in_blocks
 from runners.sampling.drawer import last_of
 from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk
-from runners.sheets.sheet import abreast, animation, sheet
+from runners.sheets.film import animation
+from runners.sheets.sheet import abreast, sheet
 
 log = logging.getLogger("skip_step")
 
@@ -36,84 +40,120 @@ POOR = 0.1  # RMSE of a round trip that is told as a warning
 MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner lasts
 
 
-def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """The seeds or the images, and the number of points. Raises ConfigError or OSError for images
-    that do not fit, and a square that no sheet holds.
+@PICTURES.part(
+    "interpolation",
+    title="Spherical interpolation",
+    paper="2010.02502",
+    helps={
+        "": "between --seeds A,B (four: the corners of a grid) or two images given by --image",
+        "seeds": "two or four seeds of the noise, as in 0,1",
+        "image": IMAGE_HELP,
+        "points": "from end to end [8]",
+    },
+)
+@dataclass(frozen=True)
+class InterpolationMode(Mode):
+    """Images between corners. seeds: two or four different ones; image: two images instead;
+    points: from end to end.
     """
-    most = abreast(config.data.image_size, "seed 12")
-    if len(picture.seeds) == 4 and picture.points > most:
-        raise ConfigError(f"--points {picture.points}: a square has at most {most} points a side")
-    if picture.seeds:
-        return {"seeds": list(picture.seeds), "points": picture.points}
-    inputs = read_images(picture.image, config.data)
-    if len(inputs) != 2:
-        raise ConfigError(f"--interpolation needs two images, not {len(inputs)}")
-    return {"image": record(inputs), "points": picture.points, "encoding": ENCODING}
+
+    seeds: tuple[CountOrZero, ...] = ()
+    image: tuple[Path, ...] = ()
+    points: Annotated[int, Ge(2)] = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.seeds) == bool(self.image):
+            raise ValueError("needs either --seeds A,B or --image FILE FILE")
+        if len(self.seeds) not in (0, 2, 4) or len(set(self.seeds)) < len(self.seeds):
+            typed = ",".join(map(str, self.seeds))
+            raise ValueError(f"--seeds {typed}: should be two or four different seeds")
+
+    def identity(self, config: Config) -> dict[str, Any]:
+        """The seeds or the images, and the number of points. Raises ConfigError or OSError for
+        images that do not fit, and for a square that no sheet holds.
+        """
+        most = abreast(config.data.image_size, "seed 12")
+        if len(self.seeds) == 4 and self.points > most:
+            raise ConfigError(f"--points {self.points}: a square has at most {most} points a side")
+        if self.seeds:
+            return {"seeds": list(self.seeds), "points": self.points}
+        inputs = read_images(self.image, config.data)
+        if len(inputs) != 2:
+            raise ConfigError(f"--interpolation needs two images, not {len(inputs)}")
+        return {"image": record(inputs), "points": self.points, "encoding": ENCODING}
+
+    def walked(self, config: Config, process: Process, walk: Walk) -> Walk:
+        """The walk itself. Raises ConfigError where images are to be encoded and the walk does not
+        lead one state to one image.
+        """
+        if self.seeds:
+            return walk
+        if not isinstance(walk.plan, Plan):
+            raise ConfigError(
+                f"--interpolation of images follows the steps of a time grid, and {walk.sampler} "
+                "chooses its own; take another --sample_type"
+            )
+        if any(stage.C is not None for stage in walk.plan.stages):
+            raise ConfigError(
+                "--interpolation of images needs a sampler that draws no noise, and "
+                f"{walk.sampler} does; take another --sample_type, such as ddim"
+            )
+        return walk
+
+    def draw(self, session: Session) -> list[Path]:
+        """Write interpolation.png, .gif and .webp, and the images: {k}.png between two corners,
+        {row}_{column}.png among four; of two images also interpolation.json, the error of their
+        round trip.
+        """
+        seeds, points = self.seeds, self.points
+        where = places(len(seeds) or 2, points)
+        inputs = [] if seeds else read_images(self.image, session.config.data)
+        images = (
+            _between_seeds(session, seeds, where)
+            if seeds
+            else _between_images(session, inputs, where)
+        )
+        made = (
+            _square(session, images, seeds)
+            if len(seeds) == 4
+            else _line(session, images, seeds, inputs)
+        )
+        paths = [session.save("interpolation.png", made)]
+        film = _film(images, points, [f"seed {s}" for s in seeds] or [i.name for i in inputs])
+        for suffix in ("gif", "webp"):
+            paths.append(session.folder / f"interpolation.{suffix}")
+            animation(paths[-1], film, milliseconds=MILLISECONDS, hold=MILLISECONDS)
+        if inputs:
+            paths.append(_compare(session, inputs, images))
+        for k, image in enumerate(images):
+            name = f"{k}.png" if len(where) == points else f"{k // points}_{k % points}.png"
+            paths.append(session.save(name, image))
+        return paths
 
 
-def draw(studio: Studio) -> list[Path]:
-    """Write interpolation.png, .gif and .webp, and the images: {k}.png between two corners,
-    {row}_{column}.png among four; of two images also interpolation.json, how well they came back.
+def _between_seeds(session: Session, seeds: Sequence[int], where: Sequence[Place]) -> Tensor:
+    """Draw images with interpolated noise, uint8 (n, C, H, W). At the corners they are the plain
+    samples, image 0 of each seed, drawn as those are.
     """
-    seeds, points = studio.picture.seeds, studio.picture.points
-    where = places(len(seeds) or 2, points)
-    inputs = [] if seeds else read_images(studio.picture.image, studio.config.data)
-    images = _between_seeds(studio, where) if seeds else _between_images(studio, inputs, where)
-    paths = [studio.save("interpolation.png", _sheet(studio, images, inputs))]
-    film = _film(images, points, [f"seed {s}" for s in seeds] or [image.name for image in inputs])
-    for suffix in ("gif", "webp"):
-        paths.append(studio.folder / f"interpolation.{suffix}")
-        animation(paths[-1], film, milliseconds=MILLISECONDS, hold=MILLISECONDS)
-    if inputs:
-        paths.append(_compare(studio, inputs, images))
-    for k, image in enumerate(images):
-        name = f"{k}.png" if len(where) == points else f"{k // points}_{k % points}.png"
-        paths.append(studio.save(name, image))
-    return paths
-
-
-def _between_seeds(studio: Studio, where: Sequence[Place]) -> Tensor:
-    """uint8 (n, C, H, W). At the corners they are the plain samples, image 0 of each seed, drawn
-    as those are; in between every draw of noise is interpolated.
-    """
-    drawer, seeds = studio.drawer, studio.picture.seeds
+    drawer = session.drawer
 
     def some(indices: Sequence[int]) -> Tensor:
         at = [where[min(i, len(where) - 1)] for i in indices]
         noise = Between([Noise(seed, [0]) for seed in seeds], at)
         return drawer.sample(drawer.start(noise, len(at)), noise)
 
-    images = in_blocks(drawer, studio.config, len(where), some)
+    images = in_blocks(drawer, session.config, len(where), some)
     for seed, corner in zip(seeds, places(len(seeds), 2), strict=True):
         plain = finite(replace(drawer, seed=seed)([0]), [0])
-        images[where.index(corner)] = studio.uint8(plain)[0]
+        images[where.index(corner)] = session.uint8(plain)[0]
     return images
 
 
-def walked(config: Config, process: Process, walk: Walk, picture: Picture) -> Walk:
-    """The walk. Raises ConfigError where images are to be encoded and it does not lead one state to
-    one image.
-    """
-    if picture.seeds:
-        return walk
-    plan = walk.plan
-    if not isinstance(plan, Plan):
-        raise ConfigError(
-            f"--interpolation of images follows the steps of a grid, and {walk.sampler} chooses "
-            "its own; take another --sample_type"
-        )
-    if any(stage.C is not None for stage in plan.stages):
-        raise ConfigError(
-            f"--interpolation of images needs a sampler that draws no noise, and {walk.sampler} "
-            "does; take another --sample_type, such as ddim"
-        )
-    return walk
-
-
-def _between_images(studio: Studio, inputs: Sequence[Input], where: Sequence[Place]) -> Tensor:
-    """uint8 (n, C, H, W): encoded, interpolated, decoded."""
-    drawer, process, config = studio.drawer, studio.model.process, studio.config
-    into = replace(drawer, plan=inversion(process, studio.walk.times))
+def _between_images(session: Session, inputs: Sequence[Input], where: Sequence[Place]) -> Tensor:
+    """Encode two images, interpolate their states and decode: uint8 (n, C, H, W)."""
+    drawer, process, config = session.drawer, session.process, session.config
+    into = replace(drawer, plan=inversion(process, session.walk.times))
     log.info("encoding in %d network evaluations", into.plan.nfe)
     x = process.lift(to_data(inputs, config).to(drawer.device))
     with torch.no_grad():
@@ -126,8 +166,8 @@ def _between_images(studio: Studio, inputs: Sequence[Input], where: Sequence[Pla
     return in_blocks(drawer, config, len(where), some)
 
 
-def _compare(studio: Studio, inputs: Sequence[Input], images: Tensor) -> Path:
-    """Say and write how far the two ends are from the images that they come from."""
+def _compare(session: Session, inputs: Sequence[Input], images: Tensor) -> Path:
+    """Log and write how far the two ends are from the images that they come from."""
     told = []
     for image, end in zip(inputs, (images[0], images[-1]), strict=True):
         off = (end.double() - image.pixels.double()) / 255
@@ -138,22 +178,24 @@ def _compare(studio: Studio, inputs: Sequence[Input], images: Tensor) -> Path:
         else:
             log.info("%s (of 1)", text)
         told.append({"image": image.name, **error})
-    path = studio.folder / "interpolation.json"
+    path = session.folder / "interpolation.json"
     write_text(path, json.dumps({"round_trip": told}, indent=1) + "\n")
     return path
 
 
-def _sheet(studio: Studio, images: Tensor, inputs: Sequence[Input]) -> Image.Image:
-    if len(studio.picture.seeds) == 4:
-        return _square(studio, images)
-    points, seeds = studio.picture.points, studio.picture.seeds
-    cells, names = list(images), [f"{u:.2f}" for (u,) in places(2, points)]
+def _line(
+    session: Session, images: Tensor, seeds: Sequence[int], inputs: Sequence[Input]
+) -> Image.Image:
+    """Sheet of two corners: the images in reading order."""
+    cells, names = list(images), [f"{u:.2f}" for (u,) in places(2, len(images))]
     if seeds:
-        title = studio.title("Spherical interpolation between the noise of two samples")
+        title = session.title("Spherical interpolation between the noise of two samples", False)
         names[0], names[-1] = (f"seed {seed}" for seed in seeds)
         note = "All noise is interpolated; the ends are the samples of their seeds."
     else:
-        title = f"Spherical interpolation between two images\n{_maker(studio)}"
+        data = session.config.data  # the seed decides nothing but the noise of dequantization
+        seeded = data.uniform_dequantization or data.gaussian_dequantization
+        title = session.title("Spherical interpolation between two images", seeded)
         cells = [inputs[0].pixels, *cells, inputs[1].pixels]
         names = [f"{inputs[0].name}\noriginal", *names, f"{inputs[1].name}\noriginal"]
         note = f"0.00 and 1.00 are the originals encoded ({ENCODING}) and decoded again."
@@ -162,9 +204,9 @@ def _sheet(studio: Studio, images: Tensor, inputs: Sequence[Input]) -> Image.Ima
     return sheet(rows, below=below, title=title, note=note)
 
 
-def _square(studio: Studio, images: Tensor) -> Image.Image:
-    """Four corners: a square of images."""
-    points, seeds = studio.picture.points, studio.picture.seeds
+def _square(session: Session, images: Tensor, seeds: Sequence[int]) -> Image.Image:
+    """Sheet of four corners: a square of images."""
+    points = math.isqrt(len(images))
     along = [f"{i / (points - 1):.2f}" for i in range(points)]
     corners = [f"seed {seeds[2]}", *[""] * (points - 2), f"seed {seeds[3]}"]
     return sheet(
@@ -172,20 +214,13 @@ def _square(studio: Studio, images: Tensor) -> Image.Image:
         top=[f"seed {seeds[0]}", *along[1:-1], f"seed {seeds[1]}"],
         left=["", *along[1:-1], ""],
         below=[*[()] * (points - 1), corners],
-        title=studio.title("Spherical interpolation between the noise of four samples"),
+        title=session.title("Spherical interpolation between the noise of four samples", False),
         note="All noise is interpolated; the corners are the samples of their seeds.",
     )
 
 
-def _maker(studio: Studio) -> str:
-    """What made the way between two images; the seed only where it decides something."""
-    data = studio.config.data
-    drawn = data.uniform_dequantization or data.gaussian_dequantization
-    return f"{studio.caption}, seed {studio.config.seed}" if drawn else studio.caption
-
-
 def _film(images: Tensor, points: int, names: Sequence[str]) -> list[Image.Image]:
-    """From end to end and back; of four corners once around the edge. Corners last longer."""
+    """Frames from end to end and back, of four corners once around the edge; corners are held."""
     last = points - 1
     if len(names) == 2:
         corners, steps = [0, last], [1, -1]
@@ -198,6 +233,6 @@ def _film(images: Tensor, points: int, names: Sequence[str]) -> list[Image.Image
         labels = [name, *(f"{name} to {other}, {i / last:.2f}" for i in range(1, last))]
         for i, label in enumerate(labels):
             # as a note: it leaves the image where it is, however long it is
-            page = sheet([[images[corner + i * step]]], note=label, least=192)
-            film += [page] * (1 if i else HELD)
+            made = sheet([[images[corner + i * step]]], note=label, least=192)
+            film += [made] * (1 if i else HELD)
     return film

@@ -7,21 +7,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
-from configs.command.options import Picture
-from configs.schema import Config, ConfigError, specs
+from configs.schema import Config, ConfigError
 from functions.plan import Plan
 from functions.process import Process
-from runners.picture.studio import Studio
+from runners.picture.levels import levels
+from runners.picture.mode import Mode, Session
+from runners.picture.parts import PICTURES
 from runners.sampling.blocks import finite, whole_blocks
 from runners.sampling.noise import Noise
-from runners.sampling.walk import walk_for
-from runners.sheets.sheet import abreast, animation, sheet
+from runners.sampling.walk import Walk, walk_for
+from runners.sheets.film import animation
+from runners.sheets.sheet import abreast, sheet
 
 log = logging.getLogger("skip_step")
 
@@ -29,12 +32,12 @@ ABREAST = 8  # images beside each other in the film
 MOST = 16  # images on the sheet and in the film
 TITLE = "From noise to image"
 WIDEST_LABEL = "0.00 image"
-SECONDS = 3  # that the film lasts, where its frames are not too few or too many
+SECONDS = 3  # length of the film, where its frames are not too few or too many
 NOTE = (
     "x: the state at time t, the sum of so much image{range} and so much noise (of deviation 1). "
     "Shown are the states whose times are nearest to evenly spaced ones."
 )
-NOTES = {  # by the view that they are about
+NOTES = {  # by the view that they explain
     "velocity": "velocity: the other half of a state; grey is 0.",
     "spectrum": "spectrum: size of every frequency from 0.1 (black) to 10 (white), logarithmic; "
     "the mean is at the top left.",
@@ -44,8 +47,8 @@ NOTES = {  # by the view that they are about
 
 @dataclass(frozen=True)
 class Frame:
-    """What is shown of all images after `step` steps, at time t. levels: of image and noise; views:
-    uint8 (n, C, H, W) by their names.
+    """All images after `step` steps, at time t. levels: of image and noise; views: uint8
+    (n, C, H, W) by name.
     """
 
     step: int
@@ -58,76 +61,106 @@ class Frame:
         return f"t {self.t:.3g}\n{image:.2f} image\n{noise:.2f} noise"
 
 
-def identity(config: Config, picture: Picture) -> dict[str, Any]:
-    """Number of images and frames, what is shown of them, and the evaluations of the network that
-    this takes beside the walk's. Raises ConfigError for rk45 and for frames that are too many.
+@PICTURES.part(
+    "sequence",
+    title="Way from noise to image",
+    paper="2010.02502",
+    samples=4,
+    helps={
+        "": "the way from noise to n_samples [4] images: a sheet, a film",
+        "show": "x, x0 (its clean estimate) or both [both]",
+        "frames": "evenly in time, start and end included [10]",
+    },
+)
+@dataclass(frozen=True)
+class SequenceMode(Mode):
+    """States on the way of a walk. show: the state x, its clean estimate x0, or both; frames:
+    number of states, evenly in time.
     """
-    name = config.sampler().name
-    if specs.is_adaptive(name):
+
+    show: Literal["x", "x0", "both"] = "both"
+    frames: Annotated[int, Ge(2)] = 10
+
+    def identity(self, config: Config) -> dict[str, Any]:
+        """The options, and the evaluations of the network beside those of the walk. Raises
+        ConfigError for an adaptive sampler, and for more frames than a sheet holds.
+        """
+        process, size = config.process(), config.data.image_size
+        times = _times(self.walked(config, process, walk_for(config, process)).plan)
+        shown, most = frames_of(times, self.frames), abreast(size, WIDEST_LABEL)
+        if len(shown) > most:
+            raise ConfigError(
+                f"--frames {self.frames}: a sheet holds at most {most} images of {size} pixels "
+                "beside each other"
+            )
+        beside = sum(_evaluated(process, times[step]) for step in shown)
+        return super().identity(config) | ({"nfe_beside": beside} if self.show != "x" else {})
+
+    def walked(self, config: Config, process: Process, walk: Walk) -> Walk:
+        """The walk itself. Raises ConfigError for an adaptive sampler."""
+        if isinstance(walk.plan, Plan):
+            return walk
         raise ConfigError(
-            f"--sequence: {name} gives every image steps of its own, so there are no times at "
-            "which all could be shown; take another --sample_type"
+            f"--sequence: {walk.sampler} gives every image steps of its own, so there are no times "
+            "at which all could be shown; take another --sample_type"
         )
-    process, size = config.process(), config.data.image_size
-    plan = walk_for(config, process).plan
+
+    def draw(self, session: Session) -> list[Path]:
+        """Write sequence.png, sequence.gif, sequence.webp, and {image}_{step}.png of every frame,
+        those of x0 below x0/.
+        """
+        frames = self._frames(session)
+        paths = [session.save("sequence.png", _sheet(session, frames))]
+        film = [_film_frame(session, frame, frames[-1].step) for frame in frames]
+        for suffix in ("gif", "webp"):
+            paths.append(session.folder / f"sequence.{suffix}")
+            animation(paths[-1], film, milliseconds=min(max(60, SECONDS * 1000 // len(film)), 300))
+        for frame in frames:
+            first = next(iter(frame.views))
+            for view in {first, "x0"} & frame.views.keys():
+                for image, pixels in enumerate(frame.views[view]):
+                    name = f"{image}_{frame.step}.png"
+                    paths.append(session.save(f"x0/{name}" if view == "x0" else name, pixels))
+        return paths
+
+    @torch.no_grad()
+    def _frames(self, session: Session) -> list[Frame]:
+        """Draw the frames, evenly in time from the first state to the sample."""
+        times = _times(session.drawer.plan)
+        if self.frames > len(times):
+            log.warning("%d frames asked, the walk has %d states", self.frames, len(times))
+        shown = frames_of(times, self.frames)
+        views: dict[int, list[dict[str, Tensor]]] = {step: [] for step in shown}
+        for indices, states in _walks(session):
+            for step, x in enumerate(states):
+                if step == len(times) - 1:
+                    finite(x, indices)
+                if step in views:
+                    views[step].append(self._views(session, x, times[step]))
+        return [
+            Frame(step, times[step], levels(session.process, times[step]), _joined(views[step]))
+            for step in shown
+        ]
+
+    def _views(self, session: Session, x: Tensor, t: float) -> dict[str, Tensor]:
+        """Turn states x (n, ...) at t into images by name, uint8 (n, C, H, W)."""
+        process, found = session.process, dict[str, Tensor]()
+        if self.show != "x0":
+            first, *others = process.views(x).items()
+            found["x" if first[0] == "image" else f"x: {first[0]}"] = session.uint8(process.drop(x))
+            for name, view in others:  # in [-1, 1], whatever the scaling of the data
+                shown = ((view.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+                found[f"x: {name}"] = shown.cpu()
+        if self.show != "x":
+            # at a time that the network does not know, x is clean
+            clean = session.drawer.x0(x, t).nan_to_num() if _evaluated(process, t) else x
+            found["x0"] = session.uint8(process.drop(clean))
+        return found
+
+
+def _times(plan: object) -> list[float]:
+    """Times of all states, from the first to the sample."""
     assert isinstance(plan, Plan)
-    times = _times(plan)
-    shown, most = frames_of(times, picture.frames), abreast(size, WIDEST_LABEL)
-    if len(shown) > most:
-        raise ConfigError(
-            f"--frames {picture.frames}: a sheet holds at most {most} images of {size} pixels "
-            "beside each other"
-        )
-    told = {"n_samples": config.sampling.n_samples, "show": picture.show, "frames": picture.frames}
-    if picture.show != "x":
-        told["nfe_beside"] = sum(_evaluated(process, times[step]) for step in shown)
-    return told
-
-
-def draw(studio: Studio) -> list[Path]:
-    """Write sequence.png, sequence.gif, sequence.webp, and {image}_{step}.png of every frame, those
-    of x0 below x0/.
-    """
-    frames = _frames(studio)
-    paths = [studio.save("sequence.png", _sheet(studio, frames))]
-    film = [_film_frame(studio, frame, frames[-1].step) for frame in frames]
-    for suffix in ("gif", "webp"):
-        paths.append(studio.folder / f"sequence.{suffix}")
-        animation(paths[-1], film, milliseconds=min(max(60, SECONDS * 1000 // len(film)), 300))
-    for frame in frames:
-        first = next(iter(frame.views))
-        for view in {first, "x0"} & frame.views.keys():
-            for image, pixels in enumerate(frame.views[view]):
-                name = f"{image}_{frame.step}.png"
-                paths.append(studio.save(f"x0/{name}" if view == "x0" else name, pixels))
-    return paths
-
-
-@torch.no_grad()
-def _frames(studio: Studio) -> list[Frame]:
-    """What is shown, evenly in time from the first state to the sample."""
-    plan, process = studio.drawer.plan, studio.model.process
-    assert isinstance(plan, Plan)
-    times = _times(plan)
-    asked, last = studio.picture.frames, len(times) - 1
-    if asked > len(times):
-        log.warning("%d frames asked, the walk has %d states", asked, len(times))
-    shown = frames_of(times, asked)
-    views: dict[int, list[dict[str, Tensor]]] = {step: [] for step in shown}
-    for indices, states in _walks(studio):
-        for step, x in enumerate(states):
-            if step == last:
-                finite(x, indices)
-            if step in views:
-                views[step].append(_views(studio, x, times[step]))
-    return [
-        Frame(step, times[step], levels(process, times[step]), _joined(views[step]))
-        for step in shown
-    ]
-
-
-def _times(plan: Plan) -> list[float]:
-    """Of every state, from the first to the sample."""
     return [plan.stages[0].t, *(stage.s for stage in plan.stages if stage.commit)]
 
 
@@ -144,63 +177,28 @@ def frames_of(times: Sequence[float], count: int) -> list[int]:
     return [*shown, last]
 
 
-def _walks(studio: Studio) -> Iterator[tuple[Sequence[int], Iterator[Tensor]]]:
-    """Indices of images, and their states from the first to the plain sample; together all that are
-    asked for.
-    """
-    drawer, count = studio.drawer, studio.config.sampling.n_samples
-    for indices, together in whole_blocks(drawer, studio.config, count):
+def _walks(session: Session) -> Iterator[tuple[Sequence[int], Iterator[Tensor]]]:
+    """Indices of images and their states from the first to the plain sample, block by block."""
+    drawer, count = session.drawer, session.config.sampling.n_samples
+    for indices, together in whole_blocks(drawer, session.config, count):
         noise = Noise(drawer.seed, together)
         x = drawer.start(noise, len(together))
         states = chain([x], drawer.states(x, noise))
         yield indices, (state[: len(indices)] for state in states)
 
 
-def _views(studio: Studio, x: Tensor, t: float) -> dict[str, Tensor]:
-    """What is shown of states x (n, ...) at t, by name, uint8 (n, C, H, W)."""
-    process, show, found = studio.model.process, studio.picture.show, dict[str, Tensor]()
-    if show != "x0":
-        first, *others = process.views(x).items()
-        found["x" if first[0] == "image" else f"x: {first[0]}"] = studio.uint8(process.drop(x))
-        for name, view in others:  # in [-1, 1], whatever the scaling of the data
-            shown = ((view.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-            found[f"x: {name}"] = shown.cpu()
-    if show != "x":
-        found["x0"] = studio.uint8(process.drop(_clean(studio, x, t)))
-    return found
-
-
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _clean(studio: Studio, x: Tensor, t: float) -> Tensor:
-    """The clean state expected behind x, at the cost of an evaluation; at a time that the network
-    does not know, x is clean.
-    """
-    if not _evaluated(studio.model.process, t):
-        return x
-    return studio.drawer.x0(x, t).nan_to_num()
-
-
 def _evaluated(process: Process, t: float) -> bool:
-    """Whether the network is asked for x0 at t: not where it knows nothing, of clean data."""
+    """Whether the network is asked for x0 at t: not below its training times, at clean data."""
     return t >= process.t_train[0]
 
 
-def levels(process: Process, t: float) -> tuple[float, float]:
-    """How much of the clean image is in a pixel at time t, and the standard deviation of the noise
-    in it, both root mean square over pixels.
-    """
-    time = torch.tensor(t, dtype=torch.float64)
-    mean, factor = process.mean(time), process.factor(time)
-    noise = (factor @ factor.mT)[..., 0, 0].mean().sqrt()
-    return float(mean[..., 0, 0].square().mean().sqrt()), float(noise)
-
-
-def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
+def _sheet(session: Session, frames: Sequence[Frame]) -> Image.Image:
     """A row for every view of every image, a column for every frame."""
-    names, count = list(frames[0].views), min(MOST, studio.config.sampling.n_samples)
+    names, count = list(frames[0].views), min(MOST, session.config.sampling.n_samples)
     rows = [[frame.views[name][i] for frame in frames] for i in range(count) for name in names]
     left = [
         f"image {i}\n{name}" if name == names[0] else name for i in range(count) for name in names
@@ -209,39 +207,35 @@ def _sheet(studio: Studio, frames: Sequence[Frame]) -> Image.Image:
         rows,
         top=[str(frame) for frame in frames],
         left=left,
-        title=studio.title(TITLE),
-        note=_note(studio, names),
+        title=session.title(TITLE),
+        note=_note(session, names),
         apart=(range(0, len(rows), len(names)), ()) if len(names) > 1 else ((), ()),
     )
 
 
-def _note(studio: Studio, names: Sequence[str]) -> str:
-    data = studio.config.data
+def _note(session: Session, names: Sequence[str]) -> str:
+    data = session.config.data
     span = " (from -1 to 1)" if data.rescaled else " (from 0 to 1)"
     said = [NOTE.format(range=" (its logits)" if data.logit_transform else span)]
-    said += [NOTES[kind] for name in names if (kind := _kind(name)) in NOTES]
-    return " ".join([*said, _few(studio)]).strip()
+    said += [NOTES[kind] for name in names if (kind := name.removeprefix("x: ")) in NOTES]
+    return " ".join([*said, _few(session)]).strip()
 
 
-def _few(studio: Studio) -> str:
-    count = studio.config.sampling.n_samples
+def _few(session: Session) -> str:
+    count = session.config.sampling.n_samples
     return f"The first {MOST} of {count:,} images." if count > MOST else ""
 
 
-def _film_frame(studio: Studio, frame: Frame, last: int) -> Image.Image:
+def _film_frame(session: Session, frame: Frame, last: int) -> Image.Image:
     """All images at one time, their views below each other."""
-    names, count = list(frame.views), min(MOST, studio.config.sampling.n_samples)
+    names, count = list(frame.views), min(MOST, session.config.sampling.n_samples)
     bands = [range(begin, min(begin + ABREAST, count)) for begin in range(0, count, ABREAST)]
     rows = [[frame.views[name][i] for i in band] for band in bands for name in names]
     where = f"step {frame.step} of {last}: " + str(frame).replace("\n", ", ")
     return sheet(
         rows,
         left=names * len(bands) if len(names) > 1 else (),
-        title=f"{studio.title(TITLE)}\n{where}",
-        note=_few(studio),
+        title=f"{session.title(TITLE)}\n{where}",
+        note=_few(session),
         apart=(range(0, len(rows), len(names)) if len(names) > 1 else (), ()),
     )
-
-
-def _kind(name: str) -> str:
-    return name.removeprefix("x: ")

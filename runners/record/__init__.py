@@ -1,1 +1,1 @@
-"""What is kept on disk: run folders, image folders, sweep folders."""
+"""Records on disk: recipes, run folders, image folders, sweep folders."""

@@ -1,200 +1,165 @@
-"""What a sweep left behind: `sweep.json` and the finished cells of all its shards."""
+"""Cells of a sweep: one (doc, sampler, time grid, steps, seed), asked for or measured."""
 
 from __future__ import annotations
 
 import json
-import logging
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Annotated, Any, Self, TypeVar
 
-from configs.schema.problems import ConfigError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WrapValidator
 
-log = logging.getLogger("skip_step")
+from configs.values import Count, CountOrZero, show
+from runners.record.recipe import FORMAT, Recipe
 
-FORMAT = 1
-KINDS: dict[str, type | tuple[type, ...]] = {
-    **{"text": str, "true or false": bool, "whole number": int, "number": (int, float)},
-    **{"mapping": dict, "list": list},
-}
-# What everything in here relies on: kind by entry; one that ends in ? may be missing or null.
-COMMON = {
-    **{"metrics": "mapping", "dataset": "mapping", "image": "list", "docs": "mapping"},
-    **{"plan": "list?"},
-}
-DOC = {
-    **{"run": "text", "config": "mapping", "weights_sha256": "text"},
-    **{"training_step": "whole number?"},
-}
-SECTIONS = {"loss": "mapping?", "diffusion": "mapping?", "model": "mapping?"}  # of a doc's config
-CELL = {
-    **{"cell": "text", "doc": "text", "sampler": "text", "grid": "text", "seed": "whole number"},
-    **{"nfe": "number", "figures": "mapping", "steps": "whole number?", "clip": "true or false?"},
-    **{"seconds_per_image": "number?", "sheet": "text?", "neighbours": "list?"},
-    **{"sampler_name": "text?", "options": "mapping?", "warnings": "list?"},
-}
+T = TypeVar("T")
+# What of a recipe the version before wrote into sweep.json only.
+SHARED = ("average", "training_step", "source", "precision", "tf32", "device", "scaling")
+
+
+def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
+    check(value)
+    return value  # 4 stays 4, so that a table shows what the file holds
+
+
+def _of_this_format(found: Any) -> Any:
+    if not isinstance(found, Mapping) or found.get("format") == FORMAT:
+        return found
+    return asdict(Recipe.from_json(found))
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), WrapValidator(_as_written)]
+Stored = Annotated[Recipe, BeforeValidator(_of_this_format)]  # a recipe in a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Outcome of a cell: how its images were made, and what was measured.
+
+    nfe: network evaluations per image, counted where the recipe does not know them.
+    figures: value by label, such as `FID-50k`, and deviations by label + `_std`.
+    seconds: of the slowest process; seconds_per_image: of all processes together.
+    steps_run: steps of the time grid, where it has another number than was asked for.
+    sheet: picture of the first images, a path below the sweep's folder.
+    neighbours: (training index, feature distance) of the first images.
+    """
+
+    recipe: Stored
+    nfe: Number
+    figures: dict[str, float | None]
+    seconds: float | None = None
+    seconds_per_image: float | None = None
+    n_samples: Count | None = None
+    steps_run: Count | None = None
+    sheet: str | None = None
+    neighbours: list[tuple[CountOrZero, float]] | None = None
+    warnings: list[str] | None = None
+    device: str | None = None
+    processes: Count | None = None
+    versions: dict[str, str] | None = None
+    command: str | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One finished cell: what was drawn and what came out.
-
-    key: the cell's name within its sweep; steps: as asked, None for an adaptive sampler; nfe:
-    network evaluations per image; figures: by label; seconds: per image, NaN where unknown; sheet:
-    picture of the first images, None where there is none; neighbours: (training index, feature
-    distance) of the first images; record: the whole line.
+    """One place of a sweep. sampler, grid: canonical specs; steps: as asked, None for an adaptive
+    sampler; seed: of the noise; result: None for a cell that is only asked for.
     """
 
-    key: str
     doc: str
     sampler: str
     grid: str
-    clip: bool
     steps: int | None
-    nfe: float
     seed: int
-    figures: dict[str, float]
-    seconds: float
-    sheet: Path | None
-    neighbours: list[tuple[int, float]]
-    record: dict[str, Any]
+    result: Result | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the cell within its sweep: DOC|SAMPLER@GRID|STEPS|SEED, "-" for no steps."""
+        steps = "-" if self.steps is None else self.steps
+        return f"{self.doc}|{self.sampler}@{self.grid}|{steps}|{self.seed}"
+
+    @classmethod
+    def of_key(cls, text: Any) -> Self:
+        """Cell of this name, without a result. Raises ValueError for other text."""
+        parts = text.rsplit("|", 3) if isinstance(text, str) else []
+        if len(parts) == 4:
+            doc, (sampler, at, grid), steps, seed = parts[0], parts[1].partition("@"), *parts[2:]
+            if at and seed.isdecimal() and (steps == "-" or steps.isdecimal()):
+                return cls(doc, sampler, grid, None if steps == "-" else int(steps), int(seed))
+        raise ValueError(f"{show(text)} is no cell; it should be DOC|SAMPLER@GRID|STEPS|SEED")
+
+    @property
+    def measured(self) -> Result:
+        """The result. Raises ValueError for a cell that has none."""
+        if self.result is None:
+            raise ValueError(f"{self.key} is not measured yet")
+        return self.result
+
+    def to_json(self) -> dict[str, Any]:
+        """The finished cell as one line of a file holds it."""
+        result = self.measured
+        return {"cell": self.key, **vars(result), "recipe": result.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Any, of_doc: Callable[[str], Recipe]) -> Self:
+        """Finished cell from a line of this version or the one before. of_doc: what the cells of a
+        doc share, for lines of the version before. Raises ValueError for what is no cell.
+        """
+        if not isinstance(record, dict):
+            raise ValueError(f"{show(record)} is no mapping")
+        if "recipe" not in record:
+            return _of_flat(cls, record, of_doc)
+        cell, result = cls.of_key(record.get("cell")), checked(Result, record)
+        recipe = result.recipe
+        if (recipe.grid, recipe.steps, recipe.seed) != (cell.grid, cell.steps, cell.seed):
+            raise ValueError(f"cell {cell.key} has the recipe of another cell")
+        return replace(cell, result=result)
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A sweep's folder: meta is its sweep.json, cells are the finished ones, in file order."""
+class _Flat:
+    """What a line of the version before held in the place of a recipe."""
 
-    folder: Path
-    meta: dict[str, Any]
-    cells: list[Cell]
-
-    @property
-    def name(self) -> str:
-        """The sweep's name; its folder's where sweep.json says none."""
-        return str(self.meta.get("name") or self.folder.name)
-
-    @property
-    def plan(self) -> list[str] | None:
-        """Keys of all cells that were ever asked for; None where an older program kept none."""
-        return self.meta.get("plan")
+    cell: str
+    doc: str
+    sampler: str
+    grid: str
+    seed: int
+    sampler_name: str
+    steps: Count | None = None
+    options: dict[str, Any] | None = None
+    clip: bool | None = None
 
 
-def load(folder: Path) -> Sweep:
-    """Read a sweep's folder. Of a cell that two shards finished, the last line counts; a line that
-    a killed job left unfinished is ignored; a damaged one is named in the log and not counted.
+def _of_flat(kind: type[Cell], record: dict[str, Any], of_doc: Callable[[str], Recipe]) -> Any:
+    old = checked(_Flat, record)
+    shared = of_doc(old.doc)
+    recipe = replace(Recipe.from_json(record), **{name: getattr(shared, name) for name in SHARED})
+    result = checked(Result, {**record, "recipe": recipe.to_json()})
+    return kind(old.doc, old.sampler, old.grid, old.steps, old.seed, result)
 
-    Raises ConfigError for a folder without a sound sweep.json, or of another format.
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def checked(kind: Callable[..., T], values: Mapping[str, Any]) -> T:
+    """Build a dataclass from the values of a JSON file; its annotations say what they may be.
+
+    Raises ValueError that names the first value that is missing or of another kind.
     """
-    meta = _meta(folder / "sweep.json")
-    cells: dict[str, Cell] = {}
-    for path in sorted(folder.glob("cells-*.jsonl")):
-        for cell in _cells(path):
-            cells.pop(cell.key, None)  # the later one also takes the later place
-            cells[cell.key] = cell
-    return Sweep(folder, meta, list(cells.values()))
-
-
-def _meta(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as err:
-        raise ConfigError(f"{path.parent} is no sweep's folder: it has no {path.name}") from err
-    except ValueError as err:  # not JSON, or not UTF-8
-        raise ConfigError(f"{path} is damaged ({err}); run the sweep under another name") from err
-    found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT:
-        raise ConfigError(f"{path} has format {found}; this program reads format {FORMAT}")
-    try:
-        _check_meta(meta)
-    except ValueError as err:
-        raise ConfigError(f"{path} is damaged: {err}; run the sweep under another name") from err
-    return meta
-
-
-def _check_meta(meta: dict[str, Any]) -> None:
-    """Raises ValueError that names what is lacking or of another kind."""
-    _check(meta, COMMON)
-    _check(
-        meta["metrics"], {"distance": "text", **dict.fromkeys(meta["metrics"], "text")}, "metrics."
-    )
-    _check(meta["dataset"], {"fingerprint": "text"}, "dataset.")
-    image = meta["image"]
-    if len(image) != 3 or not all(type(size) is int and size > 0 for size in image):
-        raise ValueError(f"image is {_short(image)}, not [channels, height, width]")
-    if not meta["docs"]:
-        raise ValueError("docs is empty")
-    _check(meta["docs"], dict.fromkeys(meta["docs"], "mapping"), "docs.")
-    for name, doc in meta["docs"].items():
-        _check(doc, DOC, f"docs.{name}.")
-        _check(doc["config"], SECTIONS, f"docs.{name}.config.")
-    for key in meta.get("plan") or []:
-        if not isinstance(key, str) or key.count("|") < 3:
-            raise ValueError(f"plan has {_short(key)}, not DOC|SAMPLER@GRID|STEPS|SEED")
-
-
-def _check(values: dict[str, Any], kinds: dict[str, str], where: str = "") -> None:
-    for key, kind in kinds.items():
-        value, wanted = values.get(key), KINDS[kind.rstrip("?")]
-        if value is None and kind.endswith("?"):
-            continue
-        if key not in values:
-            raise ValueError(f"it lacks {where}{key}")
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise ValueError(f"{where}{key} is {_short(value)}, not a {kind.rstrip('?')}")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _cells(path: Path) -> list[Cell]:
-    lines = path.read_bytes().split(b"\n")
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(_cell(path.parent, json.loads(line)))
-        except (ValueError, OverflowError) as err:
-            if number < len(lines):  # the last one is what a kill leaves behind
-                log.warning("%s: line %d is damaged and not counted: %s", path, number, err)
-    return found
-
-
-def _cell(folder: Path, record: Any) -> Cell:
-    """Raises ValueError or OverflowError for what is no cell."""
-    if not isinstance(record, dict):
-        raise ValueError(f"{_short(record)} is no mapping")
-    _check(record, CELL)
-    if not math.isfinite(record["nfe"]):
-        raise ValueError(f"nfe is {record['nfe']}, not finite")
-    sheet = record.get("sheet")
-    return Cell(
-        key=record["cell"],
-        doc=record["doc"],
-        sampler=record["sampler"],
-        grid=record["grid"],
-        clip=bool(record.get("clip")),
-        steps=record.get("steps"),
-        nfe=number(record["nfe"]),
-        seed=record["seed"],
-        figures={name: number(value) for name, value in record["figures"].items()},
-        seconds=number(record.get("seconds_per_image")),
-        sheet=folder / sheet if sheet else None,
-        neighbours=[_neighbour(entry) for entry in record.get("neighbours") or []],
-        record=record,
-    )
-
-
-def _neighbour(entry: Any) -> tuple[int, float]:
-    match entry:
-        case [int(index), int() | float() as distance] if index >= 0:
-            return index, float(distance)
-    raise ValueError(f"neighbours has {_short(entry)}, not [training index, distance]")
-
-
-def number(value: Any) -> float:
-    """A float; NaN for what is none."""
-    return float(value) if isinstance(value, int | float) else float("nan")
+        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        raise ValueError(f"it lacks {where}")
+    if first["type"] == "value_error":
+        raise ValueError(": ".join(filter(None, [where, str(first["ctx"]["error"])])))
+    should = first["msg"].replace("Input should", "it should")
+    raise ValueError(f"{where} is {show(json.dumps(first['input']))}; {should}")

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and never overwritten unnamed."""
+"""Files that are whole or absent, and old ones moved aside instead of overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger("skip_step")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary file beside it, then rename."""
+    """Write the whole file or nothing: to a temporary file beside it, which is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def move_aside(folder: Path) -> Path:
-    """Rename an existing folder to a free name with the time in it, and say so."""
+    """Rename a file or folder to a free name with the time in it, and log both names."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     target = folder.with_name(f"{folder.name}.{stamp}")
     number = 1

@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def save(picture: Image.Image, path: Path, **options: Any) -> None:
-    """Write a picture in the format of the path's suffix, whole or not at all; options: Pillow's.
+    """Write a picture in the format of the path's suffix, whole or not at all. Makes its folder.
 
-    Folders are made where they are missing.
+    options: Pillow's, for this format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
@@ -26,7 +26,7 @@ def save(picture: Image.Image, path: Path, **options: Any) -> None:
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """A uint8 image (C, H, W) of 1, 2, 3 or 4 channels as a Pillow image."""
+    """Convert a uint8 image (C, H, W) with 1 to 4 channels to a Pillow image."""
     array = image.permute(1, 2, 0).numpy()
     if array.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"a PNG has 1 to 4 channels, these images have {array.shape[2]}")
@@ -34,6 +34,6 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def pixels(picture: Image.Image) -> Tensor:
-    """A picture of 8 bits a channel as uint8 (C, H, W): `to_picture` undone."""
+    """Convert a Pillow image of 8 bits a channel to uint8 (C, H, W), as `to_picture` back."""
     array = np.array(picture)
     return torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)

@@ -1,12 +1,12 @@
-"""A folder of samples: `{index}.png`, each whole or absent, and the settings that made them."""
+"""A folder of samples: `{index}.png`, each whole or absent, and the recipe that made them."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from configs.schema import ConfigError
-from runners.record.files import write_text
+from runners.record.files import move_aside, write_text
 from runners.record.image_files import save, to_picture
+from runners.record.recipe import Recipe
+
+log = logging.getLogger("skip_step")
+
+EXTRA = "extra"  # sub-folder of the images that a smaller number of samples does not have
+AWAY = "name another folder with -i, or move this one aside with --overwrite"
 
 
 class Writer:
@@ -27,7 +33,7 @@ class Writer:
         self.pending: list[Future[None]] = []
 
     def add(self, indices: Sequence[int], images: Tensor) -> None:
-        """Queue uint8 images (n, C, H, W); raises what an earlier write raised, a full disk say."""
+        """Queue uint8 images (n, C, H, W). Raises OSError where an earlier write failed."""
         self.flush()
         rows = zip(indices, images.cpu(), strict=True)
         self.pending = [self.pool.submit(self._write, i, image) for i, image in rows]
@@ -39,7 +45,7 @@ class Writer:
         self.pending = []
 
     def close(self) -> None:
-        """Finish or, after an error, abandon what is queued."""
+        """Finish the writes that have begun and drop the others."""
         self.pool.shutdown(cancel_futures=True)
 
     def _write(self, index: int, image: Tensor) -> None:
@@ -47,7 +53,9 @@ class Writer:
 
 
 def read_back(folder: Path, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
-    """The images of these indices from their files, uint8 (n, C, H, W)."""
+    """Read the images of these indices, uint8 (n, C, H, W). Raises OSError for damaged files and
+    for images of another shape than (C, H, W).
+    """
     images = []
     for index in indices:
         path = folder / f"{index}.png"
@@ -64,39 +72,26 @@ def read_back(folder: Path, indices: Sequence[int], shape: tuple[int, int, int])
 
 def existing(folder: Path, count: int) -> set[int]:
     """Indices below `count` whose image is in the folder."""
-    names = (p.stem for p in folder.glob("*.png"))
-    return {int(n) for n in names if n.isascii() and n.isdigit() and str(int(n)) == n} & set(
-        range(count)
-    )
+    return {index for index in _indices(folder) if index < count}
 
 
-def claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Make the folder this sampling's own, or find that it is already.
+def claim(folder: Path, recipe: Recipe, overwrite: bool = False) -> None:
+    """Make the folder this recipe's own, or find that it is already. overwrite: move another one
+    aside first.
 
-    Raises ConfigError where it holds images of other settings, or images of unknown origin.
+    Raises ConfigError where it holds images of another recipe, or of unknown origin.
     """
+    if overwrite and folder.exists():
+        move_aside(folder)
     marker = folder / "samples.json"
     if marker.exists():
-        try:
-            held = json.loads(marker.read_text(encoding="utf-8"))
-        except ValueError as err:
-            raise OSError(f"{marker}: not readable as JSON ({err})") from err
-        # weights is a path, and their hash says which they are; sampler says what sample_type is
-        keys = sorted((held.keys() | identity.keys()) - {"weights", "sample_type"})
-        differing = [k for k in keys if held.get(k) != identity.get(k)]
+        differing = _differing(marker, recipe)
         if differing:
-            pairs = "; ".join(f"{k} {held.get(k)}, now {identity.get(k)}" for k in differing)
-            raise ConfigError(
-                f"{folder} holds samples made otherwise ({pairs}); name another folder with -i, or "
-                "move this one aside with --overwrite"
-            )
+            raise ConfigError(f"{folder} holds samples made otherwise ({differing}); {AWAY}")
     elif folder.exists() and any(folder.glob("*.png")):
-        raise ConfigError(
-            f"{folder} holds images of unknown origin; name another folder with -i, or move this "
-            "one aside with --overwrite"
-        )
+        raise ConfigError(f"{folder} holds images of unknown origin; {AWAY}")
     else:
-        write_text(marker, json.dumps(identity, indent=1) + "\n")
+        write_text(marker, json.dumps({"recipe": recipe.to_json()}, indent=1) + "\n")
 
 
 def release(folder: Path) -> None:
@@ -104,3 +99,38 @@ def release(folder: Path) -> None:
     if [path.name for path in folder.iterdir()] == ["samples.json"]:
         (folder / "samples.json").unlink()
         folder.rmdir()
+
+
+def keep_first(folder: Path, count: int) -> None:
+    """Move images of index `count` and above into FOLDER/extra, and take back those below it.
+
+    Image i is the same whatever the number of samples, so none is deleted and none drawn twice.
+    """
+    extra = folder / EXTRA
+    beyond = [index for index in _indices(folder) if index >= count]
+    back = [i for i in existing(extra, count) if not (folder / f"{i}.png").exists()]
+    if beyond:
+        extra.mkdir(exist_ok=True)
+        log.info("%d images beyond the %d wanted moved to %s", len(beyond), count, extra)
+    if back:
+        log.info("%d images taken back from %s", len(back), extra)
+    for indices, source, target in ((beyond, folder, extra), (back, extra, folder)):
+        for index in indices:
+            (source / f"{index}.png").replace(target / f"{index}.png")
+
+
+def _differing(marker: Path, recipe: Recipe) -> str:
+    """Say what the folder's recipe and this one do not share, "" where they are the same."""
+    try:
+        held = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise OSError(f"{marker}: not readable as JSON ({err})") from err
+    try:
+        return "; ".join(Recipe.from_json(held).differs(recipe))
+    except ValueError as err:
+        return f"{marker.name}: {err}"
+
+
+def _indices(folder: Path) -> list[int]:
+    names = (path.stem for path in folder.glob("*.png"))
+    return [int(n) for n in names if n.isascii() and n.isdigit() and str(int(n)) == n]

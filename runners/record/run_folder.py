@@ -1,4 +1,4 @@
-"""Where a run lives, and the rule that nothing there is ever overwritten or deleted unnamed."""
+"""The folder of a run: found, asked about, and resumed only by the config that began it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 from configs.schema import Config, ConfigError
-from configs.schema.problems import nearest
 
 log = logging.getLogger("skip_step")
 
-# What may differ between a run and its resumption; everything else decides what is being learned.
+# Keys that may differ between a run and its resumption: they do not change what is learned.
 FREE_TO_CHANGE = {
     "data": {"path", "test_path", "num_workers", "in_memory", "download"},
     "training": {
@@ -25,18 +24,8 @@ FREE_TO_CHANGE = {
 }
 
 
-def require_run(folder: Path) -> Path:
-    """The folder of an existing run. Raises ConfigError that names the nearest existing one."""
-    if folder.is_dir():
-        return folder
-    logs, doc = folder.parent, folder.name
-    known = sorted(p.name for p in logs.iterdir() if p.is_dir()) if logs.is_dir() else []
-    hint = nearest(doc, known) or f"; runs there: {', '.join(known) or 'none'}"
-    raise ConfigError(f"--doc {doc}: no such run in {logs}{hint}")
-
-
 def ask(folder: Path) -> str:
-    """At a terminal, ask what to do with an existing run: "resume", "overwrite" or "quit"."""
+    """Ask at the terminal what to do with an existing run: "resume", "overwrite" or "quit"."""
     sys.stderr.write(f"{folder} exists. [r]esume it, move it aside and start [o]ver, or [q]uit? ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip().lower()
@@ -44,14 +33,14 @@ def ask(folder: Path) -> str:
 
 
 def may_ask(ni: bool) -> bool:
-    """Whether a question may be asked: not with --ni, not without a terminal, not on many ranks."""
+    """Whether a question may be asked: without --ni, at a terminal, in a single process."""
     return not ni and sys.stdin is not None and sys.stdin.isatty() and "RANK" not in os.environ
 
 
 def check_same_run(begun: Config, config: Config, run: Path) -> None:
-    """Refuse to resume under a config that would learn something else than the run's own.
+    """Compare the config that a run was begun with to the one that would resume it.
 
-    Raises ConfigError that names every differing key with both values.
+    Raises ConfigError that names every key that changes what is learned, with both values.
     """
     saved, given = begun.model_dump(mode="json"), config.model_dump(mode="json")
     differing = []

@@ -1,36 +1,87 @@
-"""A sweep's folder: what is common to its cells, and one file of finished cells per shard."""
+"""A sweep's folder: what its cells share, and one file of finished cells per shard."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from configs.schema import ConfigError
-from runners.record import cells, files
+from configs.schema.problems import ConfigError
+from runners.record import files
+from runners.record.cells import Cell
+from runners.record.recipe import Recipe
+from runners.record.sweep_settings import Settings
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: nobody is kept out
     fcntl = None  # type: ignore[assignment]
 
+SAID = 8  # differences that are named one by one
+
 log = logging.getLogger("skip_step")
 
-# What is compared otherwise or says nothing new: a seed is in each cell's name, docs are compared
-# by their weights, the plan grows, metrics follow from extractor and n_samples, and distances of
-# real images are rounded differently from place to place.
-DISTANCES = ("dataset.real_halves_distance", "dataset.same_size_distance")
-FREE = ("name", "seed", "docs", "plan", "metrics", *DISTANCES)
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it was read: its folder, its settings, its finished cells in file order."""
+
+    folder: Path
+    settings: Settings
+    cells: list[Cell]
+
+
+def load(folder: Path) -> Sweep:
+    """Read a sweep's folder. Raises ConfigError where its sweep.json is missing or damaged."""
+    settings = Settings.read(folder / "sweep.json")
+    return Sweep(folder, settings, list(Finished(folder, settings).read().values()))
+
+
+class Finished:
+    """Finished cells of all shards, read as their files grow: no line is read twice."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+        self.cells: dict[str, Cell] = {}
+        self.seen: dict[Path, tuple[int, int]] = {}  # bytes and lines of each file
+
+    def read(self) -> dict[str, Cell]:
+        """All finished cells by key. Of a cell that two shards finished, the later line counts.
+
+        A damaged line is named in the log and not counted; a last line without an end is what a
+        killed job leaves behind, or what another job is about to write.
+        """
+        for path in sorted(self.folder.glob("cells-*.jsonl")):
+            begin, number = self.seen.get(path, (0, 0))
+            with path.open("rb") as file:
+                file.seek(begin)
+                *lines, rest = file.read().split(b"\n")
+            for number, line in enumerate(lines, number + 1):  # noqa: B020
+                try:
+                    self._add(line)
+                except ValueError as err:
+                    text = "%s: line %d is damaged and not counted: %s"
+                    log.warning(text, path, number, err)
+                begin += len(line) + 1
+            self.seen[path] = begin, number
+        return self.cells
+
+    def _add(self, line: bytes) -> None:
+        if line.strip():
+            cell = Cell.from_json(json.loads(line), self.settings.of_doc)
+            self.cells.pop(cell.key, None)  # the later one also takes the later place
+            self.cells[cell.key] = cell
 
 
 class Shard:
-    """The file of this job's finished cells; locked, so that no other job has it, until closed.
+    """This job's part of a sweep: the file of its finished cells, which no other job may fill.
 
-    The system takes the lock away when the process dies, however it dies.
+    The system takes the lock of the file away when the process dies, however it dies.
     """
 
     def __init__(self, folder: Path, part: tuple[int, int]) -> None:
@@ -44,18 +95,18 @@ class Shard:
             )
         self._drop_unfinished()
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Append one finished cell; it is on the disk when this returns."""
-        self.file.write(json.dumps(record).encode() + b"\n")
+    def add(self, cell: Cell) -> None:
+        """Append a finished cell; it is on the disk when this returns."""
+        self.file.write(json.dumps(cell.to_json()).encode() + b"\n")
         self.file.flush()
         os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Let others have it."""
+        """Unlock the file."""
         self.file.close()
 
     def _drop_unfinished(self) -> None:
-        """A job that was killed while it wrote a line leaves a part of it."""
+        """Remove the part of a line that a job left which was killed while it wrote."""
         text = self.path.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
@@ -63,11 +114,18 @@ class Shard:
             self.file.truncate(whole)
 
 
-def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: bool) -> Shard:
-    """Enter the folder of a sweep, or make it, and take this shard's file.
+def claim(
+    folder: Path,
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    part: tuple[int, int],
+    overwrite: bool,
+) -> tuple[Shard, Finished]:
+    """Enter the folder of a sweep, or make it, and take the file of this shard.
 
-    Raises ConfigError where another job has it, or where its cells were made otherwise or nobody
-    knows how; nothing in the folder has changed then.
+    settings, recipes: of this command's cells, the latter by key. Raises ConfigError where another
+    job has the file, or where the cells in the folder were made otherwise or nobody knows how;
+    nothing in the folder has changed then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with guard(folder):
@@ -81,7 +139,7 @@ def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: 
             raise ConfigError(f"{busy}: another job divides this sweep otherwise; give the same N")
         path = folder / "sweep.json"
         if path.exists():
-            meta = _united(folder, cells.load(folder).meta, meta)
+            settings = _united(load(folder), settings, recipes)
         elif any(file.stat().st_size for file in found):
             raise ConfigError(
                 f"{folder} holds cells but no sweep.json, so nobody knows how they were made; give "
@@ -89,13 +147,28 @@ def claim(folder: Path, meta: dict[str, Any], part: tuple[int, int], overwrite: 
             )
         folder.mkdir(exist_ok=True)
         shard = Shard(folder, part)
-        files.write_text(path, json.dumps(meta, indent=1) + "\n")
-    return shard
+        files.write_text(path, settings.text())
+    return shard, Finished(folder, settings)
+
+
+def _united(then: Sweep, now: Settings, recipes: Mapping[str, Recipe]) -> Settings:
+    """Settings of both. Raises ConfigError that says everything in which they differ."""
+    differing = then.settings.differs(now)
+    for cell in then.cells if not differing else ():
+        if cell.key in recipes and (texts := cell.measured.recipe.differs(recipes[cell.key])):
+            differing.append(f"{cell.key}: {', '.join(texts)}")
+    if differing:
+        more = f"; and {len(differing) - SAID} more" if len(differing) > SAID else ""
+        raise ConfigError(
+            f"{then.folder} holds cells made otherwise ({'; '.join(differing[:SAID])}{more}); give "
+            "this sweep another --name, or move the old one aside with --overwrite"
+        )
+    return then.settings.united(now)
 
 
 @contextmanager
 def guard(folder: Path) -> Iterator[None]:
-    """One job at a time changes what jobs have in common: sweep.json and the report."""
+    """Let one job at a time change what jobs have in common: sweep.json and the report."""
     with (folder.parent / ".lock").open("ab") as file:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -117,38 +190,3 @@ def _busy(folder: Path, pattern: str) -> Path | None:
             if not _locked(file):
                 return path
     return None
-
-
-def _united(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The sweep with the runs and cells of both. Raises ConfigError that names everything in which
-    the two differ.
-    """
-    then, now = _flat(old), _flat(new)
-    differing = [
-        f"{key} was {then.get(key)}, now {now.get(key)}"
-        for key in sorted((then.keys() | now.keys()) - set(FREE))
-        if then.get(key) != now.get(key)
-    ]
-    for doc in old["docs"].keys() & new["docs"].keys():
-        a, b = old["docs"][doc], new["docs"][doc]
-        if a["weights_sha256"] != b["weights_sha256"]:
-            steps = f"step {a['training_step']} then, step {b['training_step']} now"
-            differing.append(f"weights of {doc} ({steps}; --sampling.ckpt_id names one)")
-    if differing:
-        raise ConfigError(
-            f"{folder} holds cells made otherwise ({'; '.join(differing)}); give this sweep "
-            "another --name, or move the old one aside with --overwrite"
-        )
-    plan = dict.fromkeys([*(old.get("plan") or []), *new["plan"]])
-    return {**old, "docs": {**old["docs"], **new["docs"]}, "plan": list(plan)}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted key; docs stay out."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and key not in FREE:
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found

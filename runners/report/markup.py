@@ -6,53 +6,47 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from runners.report.study import count
-from runners.report.summary import Stat
+from runners.report.statistics import Stat
+from runners.report.wording import count
 
 __all__ = [
-    "code",
-    "details",
-    "escape",
-    "evaluations",
-    "figure",
-    "note",
-    "number",
-    "section",
-    "seeds",
-    "spread",
-    "table",
+    *("code", "details", "escape", "evaluations", "figure", "named", "note", "number"),
+    *("section", "spread", "table"),
 ]
+NONE = '<span class="none">–</span>'  # an empty place in a table
 
 
 def section(name: str, title: str, *parts: str) -> str:
-    """A section with an address."""
+    """A section; the document's contents link to its name."""
     return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
 
 
 def note(text: str) -> str:
-    """A paragraph of small print; `text` is HTML."""
+    """A paragraph in small print. text: HTML."""
     return f'<p class="note">{text}</p>'
 
 
 def figure(chart: str, caption: str = "") -> str:
-    """A chart; `caption` is HTML."""
+    """A chart with its caption (HTML)."""
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f"<figure>{chart}{below}</figure>"
 
 
 def details(summary: str, body: str, is_open: bool = False) -> str:
-    """Something to unfold; both are HTML."""
+    """A block to unfold. summary, body: HTML."""
     state = " open" if is_open else ""
     return f"<details{state}><summary>{summary}</summary>{body}</details>"
 
 
 def code(text: str) -> str:
-    """A block of text to copy."""
+    """A block of plain text to copy."""
     return f'<pre tabindex="0">{escape(text)}</pre>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """Cells are HTML; the first of each row is its heading. Scrolls sideways where it must."""
+    """A table that scrolls sideways where it must. The first cell of a row is its heading; all
+    cells are HTML.
+    """
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
@@ -75,12 +69,13 @@ def spread(stat: Stat, digits: int) -> str:
     return f"{text} ± {number(stat.std, digits)}" if math.isfinite(stat.std) else text
 
 
-def seeds(n: int) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{n} seed{'' if n == 1 else 's'}"
-
-
 def evaluations(nfe: float, more: str = "") -> str:
-    """`NFE 19`, small, and `more` below it."""
+    """`NFE 19` in small print, with `more` below it."""
     below = f'<span class="nfe few">{more}</span>' if more else ""
     return f'<span class="nfe">NFE {count(nfe)}</span>{below}'
+
+
+def named(doc: str, sampler: str) -> str:
+    """A sampler with its doc above it, where a doc is given."""
+    above = f'<span class="doc">{escape(doc)}</span>' if doc else ""
+    return f"{above}{escape(sampler)}"

@@ -1,161 +1,115 @@
-"""Where the figures come from, and what to be careful about."""
+"""The section of a report that says where its numbers come from."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
-from runners.report import markup, missing
+from runners.record.sweep_folder import Sweep
+from runners.report import markup
+from runners.report.comparison import Comparison, Doc
 from runners.report.markup import escape
-from runners.report.study import Doc, Study
-
-FULL = 50_000  # samples of a figure that compares with published ones
 
 
-def warnings(study: Study) -> list[str]:
-    """What a reader of the figures must know, plain text, gravest first."""
-    found = []
-    for sweep in study.sweeps:
-        if text := missing.warning(sweep):
-            found.append(text if len(study.sweeps) == 1 else f"{sweep.name}: {text}")
-    lost = sum(
-        not math.isfinite(cell.figures.get(study.distance.label, math.nan))
-        for sweep in study.sweeps
-        for cell in sweep.cells
-    )
-    if lost:
-        found.append(f"{lost} cells have no finite {study.distance.label}; means leave them out")
-    n = study.meta.get("n_samples")
-    if isinstance(n, int) and n < FULL:
-        found.append(
-            f"{n:,} samples per cell, fewer than {FULL:,}: distances are biased upwards and do not "
-            "compare with published ones"
-        )
-    if study.dataset.get("extractor") != "inception":
-        found.append(
-            f"features: {study.dataset.get('extractor')}, not the published Inception network; "
-            f"{study.distance.label} compares only with itself"
-        )
-    raw = [doc.label for doc in study.docs if str(doc.info.get("weights_kind")) == "raw"]
-    if raw:
-        found.append(f"raw weights, not their moving average: {', '.join(raw)}")
-    if any(sweep.meta.get("tf32") for sweep in study.sweeps):
-        found.append("TF32 is on: matrix products are rounded to 10 bits of mantissa")
-    return found + _of_cells(study)
-
-
-def _of_cells(study: Study) -> list[str]:
-    """The cells' own warnings, each once, with the number of cells that have it."""
-    said: Counter[str] = Counter()
-    for sweep in study.sweeps:
-        for cell in sweep.cells:
-            said.update(set(map(str, cell.record.get("warnings") or [])))
-    return [f"{text} (in {times:,} cells)" for text, times in said.most_common()]
-
-
-def warnings_html(study: Study) -> str:
-    """The warnings as a list; empty where there are none."""
-    found = warnings(study)
-    items = "".join(f"<li>{escape(text)}</li>" for text in found)
-    return f'<ul class="warnings">{items}</ul>' if items else ""
-
-
-def section(study: Study) -> str:
-    """Warnings, data, weights, software, commands and the resolved configs."""
+def section(comparison: Comparison) -> str:
+    """Data, weights, samplers, software, commands and the resolved configs."""
+    docs = comparison.docs
     return markup.section(
         "provenance",
         "Provenance",
         "<h3>Measured against</h3>",
-        _pairs(_data(study)),
+        _pairs(_data(comparison)),
         "<h3>Weights</h3>",
-        *(_pairs(_weights(doc), doc.label) for doc in study.docs),
+        *(_pairs(_weights(doc), doc.label) for doc in docs),
         "<h3>Options of the samplers</h3>",
-        _pairs(_samplers(study)),
+        _pairs(_samplers(comparison)),
         "<h3>Settings and software</h3>",
-        *(_pairs(_sweep(study, i), sweep.name) for i, sweep in enumerate(study.sweeps)),
+        *(_pairs(_sweep(sweep), sweep.settings.name) for sweep in comparison.sweeps),
         "<h3>Commands</h3>",
-        markup.code("\n".join(commands(study)) or "unknown"),
-        *_differences(study),
+        markup.code("\n".join(commands(comparison)) or "unknown"),
+        *_differences(comparison),
         "<h3>Resolved configs</h3>",
         *(
-            markup.details(escape(doc.label), markup.code(_yaml(doc.config)))
-            for doc in study.docs
-            if doc.config
+            markup.details(escape(doc.label), markup.code(_yaml(doc.run.config)))
+            for doc in docs
+            if doc.run.config
         ),
     )
 
 
-def commands(study: Study) -> list[str]:
-    """The distinct command lines behind the cells."""
-    found = (c.record.get("command") for sweep in study.sweeps for c in sweep.cells)
-    return list(dict.fromkeys(str(command) for command in found if command))
+def commands(comparison: Comparison) -> list[str]:
+    """Distinct command lines of the cells."""
+    found = (cell.measured.command for cell in comparison.cells)
+    return list(dict.fromkeys(command for command in found if command))
 
 
-def _data(study: Study) -> dict[str, Any]:
-    known = study.dataset
+def _data(comparison: Comparison) -> dict[str, Any]:
+    known = comparison.dataset
     return {
         "data set": known.get("dataset"),
         "real images": known.get("images"),
         "fingerprint of the data": known.get("fingerprint"),
         "feature extractor": known.get("extractor"),
         "SHA-256 of the extractor": known.get("extractor_sha256"),
-        "samples per cell": study.meta.get("n_samples"),
+        "samples per cell": comparison.settings.n_samples,
         "KID subset size": known.get("kid_subset_size"),
-        "figures": ", ".join(metric.label for metric in study.metrics),
+        "metrics": ", ".join(metric.label for metric in comparison.metrics),
     }
 
 
 def _weights(doc: Doc) -> dict[str, Any]:
+    run = doc.run
     return {
-        "file": doc.info.get("weights"),
-        "kind": doc.info.get("weights_kind"),
-        "training step": doc.info.get("training_step"),
-        "SHA-256 of the weights": doc.info.get("weights_sha256"),
-        "loss": _inline(doc.config.get("loss")),
-        "eps scale": doc.eps_scale,
+        "file": run.source,
+        "average": run.average,
+        "training step": run.training_step,
+        "SHA-256 of the weights": run.weights,
+        "loss": _inline(run.section("loss")),
+        "eps scale": doc.recipe.scale,
     }
 
 
-def _samplers(study: Study) -> dict[str, Any]:
+def _samplers(comparison: Comparison) -> dict[str, Any]:
     """All options of every sampler, defaults included."""
     found: dict[str, list[str]] = {}
-    for sweep in study.sweeps:
-        for cell in sweep.cells:
-            options = cell.record.get("options")
-            if options is not None:
-                name = cell.sampler + (", clipped" if cell.clip else "")
-                texts = found.setdefault(name, [])
-                texts.append(", ".join(f"{k}={v}" for k, v in options.items()) or "none")
+    for cell in comparison.cells:
+        options = dict(cell.measured.recipe.sampler)
+        clipped = ", clipped" if options.pop("clip", False) else ""
+        options.pop("name", None)
+        texts = found.setdefault(f"{cell.sampler}{clipped}", [])
+        texts.append(", ".join(f"{key}={value}" for key, value in options.items()) or "none")
     return {name: _distinct(texts) for name, texts in found.items()}
 
 
-def _sweep(study: Study, index: int) -> dict[str, Any]:
-    sweep = study.sweeps[index]
-    records = [cell.record for cell in sweep.cells]
-    dates = sorted(str(r["date"]) for r in records if r.get("date"))
+def _sweep(sweep: Sweep) -> dict[str, Any]:
+    results, recipe = [cell.measured for cell in sweep.cells], sweep.settings.recipe
+    dates = sorted(result.date for result in results if result.date)
+    files = {
+        f"{file['file']} (SHA-256 {file['sha256'][:16]})": None
+        for result in results
+        for file in result.recipe.imports or ()
+    }
     return {
         "folder": sweep.folder,
         "cells": len(sweep.cells),
         "seeds": ", ".join(map(str, sorted({cell.seed for cell in sweep.cells}))),
-        "config seed": sweep.meta.get("seed"),
-        "eps scale": sweep.meta.get("eps_scale"),
-        "precision": sweep.meta.get("precision"),
-        "TF32": sweep.meta.get("tf32"),
-        "scaling of the data": _inline(sweep.meta.get("scaling")),
-        "device": _distinct(r.get("device") for r in records),
-        "processes": _distinct(r.get("processes") for r in records),
-        "versions": _distinct(_inline(r.get("versions")) for r in records),
+        "eps scale": recipe.scale,
+        "precision": recipe.precision,
+        "TF32": recipe.tf32,
+        "scaling of the data": _inline(recipe.scaling or {}),
+        "imports": _distinct(files),
+        "device": _distinct(result.device for result in results),
+        "processes": _distinct(result.processes for result in results),
+        "versions": _distinct(_inline(result.versions or {}) for result in results),
         "cells finished": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else None,
     }
 
 
-def _differences(study: Study) -> list[str]:
-    """A table of the config keys in which the docs differ."""
-    flat = [dict(_flat(doc.config)) for doc in study.docs]
+def _differences(comparison: Comparison) -> list[str]:
+    """Table of the config keys in which the docs differ."""
+    flat = [dict(_flat(doc.run.config)) for doc in comparison.docs]
     keys = list(dict.fromkeys(key for values in flat for key in values))
     rows = [
         [f"<code>{escape(key)}</code>", *(escape(str(values.get(key, "–"))) for values in flat)]
@@ -164,11 +118,11 @@ def _differences(study: Study) -> list[str]:
     ]
     if not rows:
         return []
-    head = ["", *(escape(doc.label) for doc in study.docs)]
-    return ["<h3>What the docs' configs differ in</h3>", markup.table(head, rows)]
+    head = ["", *(escape(doc.label) for doc in comparison.docs)]
+    return ["<h3>Differences between the docs' configs</h3>", markup.table(head, rows)]
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -176,7 +130,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def _pairs(values: dict[str, Any], title: str = "") -> str:
+def _pairs(values: Mapping[str, Any], title: str = "") -> str:
     rows = "".join(
         f"<dt>{escape(key)}</dt><dd>{escape(f'{value:,}' if type(value) is int else str(value))}"
         "</dd>"
@@ -187,9 +141,7 @@ def _pairs(values: dict[str, Any], title: str = "") -> str:
     return f"{head}<dl>{rows}</dl>"
 
 
-def _inline(values: Any) -> str:
-    if not isinstance(values, dict):
-        return "" if values is None else str(values)
+def _inline(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
@@ -197,5 +149,5 @@ def _distinct(values: Iterable[Any]) -> str:
     return "; ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
-def _yaml(config: dict[str, Any]) -> str:
+def _yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)

@@ -1,141 +1,147 @@
-"""report.csv (every cell), report.md and report.tex (mean and standard deviation over seeds)."""
+"""Tables of a report as files: report.csv of every cell, report.md and report.tex of means."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import re
+from collections.abc import Iterator
+from typing import Any
 
-from runners.report.study import Doc, Metric, Study, count, steps_title
-from runners.report.verdict import averaged, digits_of, entries, sentence
+from runners.record.cells import Cell
+from runners.report.comparison import Comparison, Doc, Metric
+from runners.report.entries import averaged, digits_of, entries, plain
+from runners.report.verdict import sentence
+from runners.report.wording import count, steps_title
 
-HEAD = (
-    *("sweep", "doc", "label", "sampler", "grid", "clip", "eps_scale", "steps", "steps_run"),
-    *("nfe", "seed", "n_samples"),
-)
-TAIL = (
-    *("seconds", "seconds_per_image", "weights_kind", "weights_sha256", "training_step"),
-    *("device", "date"),
-)
 LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "±": r"$\pm$",
-        "≈": r"$\approx$",
-        "|": r"\textbar{}",
-    },
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    **{"±": r"$\pm$", "≈": r"$\approx$"},
 }
+Row = tuple[str, str, list[tuple[str, str, bool]]]  # doc, sampler, (value, NFE, whether bold)
 
 
-def as_csv(study: Study) -> str:
-    """One row per cell, with every figure it has."""
-    cells = [(doc, cell) for doc in study.docs for cell in doc.cells]
-    labels = list(dict.fromkeys(label for _, cell in cells for label in cell.figures))
+def as_csv(comparison: Comparison) -> str:
+    """One row per cell, with every value that was measured."""
+    cells = [(doc, cell) for doc in comparison.docs for cell in doc.cells]
+    labels = list(dict.fromkeys(label for _, cell in cells for label in cell.measured.figures))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*HEAD, *labels, *TAIL])
-    for doc, cell in cells:
-        known = {**cell.record, **_known(doc)}
-        row = [known.get(name) for name in HEAD]
-        row += [cell.figures.get(label) for label in labels]
-        writer.writerow([*row, *(known.get(name) for name in TAIL)])
+    for number, (doc, cell) in enumerate(cells):
+        head, tail = _head(doc, cell), _tail(cell)
+        if not number:
+            writer.writerow([*head, *labels, *tail])
+        figures = [cell.measured.figures.get(label) for label in labels]
+        writer.writerow([*head.values(), *figures, *tail.values()])
     return buffer.getvalue()
 
 
-def _known(doc: Doc) -> dict[str, object]:
-    kept = ("weights_kind", "weights_sha256", "training_step")
+def _head(doc: Doc, cell: Cell) -> dict[str, Any]:
+    result, recipe = cell.measured, cell.measured.recipe
     return {
-        "sweep": doc.sweep.name,
+        "sweep": doc.sweep.settings.name,
+        "doc": cell.doc,
         "label": doc.label,
-        "eps_scale": doc.eps_scale,
-        **{name: doc.info[name] for name in kept if name in doc.info},
+        "sampler": cell.sampler,
+        "grid": cell.grid,
+        "clip": recipe.sampler.get("clip"),
+        "eps_scale": recipe.scale,
+        "steps": cell.steps,
+        "steps_run": result.steps_run,
+        "nfe": result.nfe,
+        "seed": cell.seed,
+        "n_samples": result.n_samples,
     }
 
 
-def as_markdown(study: Study) -> str:
-    """The verdict and one table per metric, as the page has them."""
-    parts = [markdown_escape(sentence(study))]
-    for metric in study.metrics:
-        parts.append(f"**{markdown_escape(metric.label)}** {_explained(study, metric)}")
-        head = ["doc", "sampler", *map(steps_title, study.steps)]
+def _tail(cell: Cell) -> dict[str, Any]:
+    result, recipe = cell.measured, cell.measured.recipe
+    return {
+        "seconds": result.seconds,
+        "seconds_per_image": result.seconds_per_image,
+        "weights_kind": recipe.average,
+        "weights_sha256": recipe.weights,
+        "training_step": recipe.training_step,
+        "device": result.device,
+        "date": result.date,
+    }
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The verdict, and one table per metric."""
+    parts = [markdown_escape(sentence(comparison))]
+    for metric in comparison.metrics:
+        parts.append(f"**{markdown_escape(metric.label)}** {_explained(comparison, metric)}")
+        head = ["doc", "sampler", *map(steps_title, comparison.steps)]
         lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        for row in _rows(study, metric):
-            names = [markdown_escape(name) for name in row[:2]]
-            cells = [f"**{text}** ({nfe})" if bold else f"{text} ({nfe})" if nfe else text
-                     for text, nfe, bold in row[2]]  # fmt: skip
-            lines.append(f"| {' | '.join([*names, *cells])} |")
+        for doc, sampler, values in _rows(comparison, metric):
+            cells = [markdown_escape(doc), markdown_escape(sampler)]
+            for text, nfe, bold in values:
+                value = f"**{text}**" if bold else text
+                cells.append(f"{value} ({nfe})" if nfe else value)
+            lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
-def as_latex(study: Study) -> str:
+def as_latex(comparison: Comparison) -> str:
     """One table per metric for a document that loads booktabs."""
     return "% needs \\usepackage{booktabs}\n" + "\n".join(
-        _latex(study, metric) for metric in study.metrics
+        _latex(comparison, metric) for metric in comparison.metrics
     )
 
 
-def _latex(study: Study, metric: Metric) -> str:
+def _latex(comparison: Comparison, metric: Metric) -> str:
     lines = []
-    for doc, sampler, cells in _rows(study, metric):
+    for doc, sampler, values in _rows(comparison, metric):
         row = [latex_escape(doc), latex_escape(sampler)]
-        for text, nfe, bold in cells:
-            figure = latex_escape(text)
-            figure = f"\\textbf{{{figure}}}" if bold else figure
-            row.append(f"{figure} \\scriptsize({nfe})" if nfe else figure)
+        for text, nfe, bold in values:
+            value = latex_escape(text)
+            value = f"\\textbf{{{value}}}" if bold else value
+            row.append(f"{value} \\scriptsize({nfe})" if nfe else value)
         lines.append(" & ".join(row) + r" \\")
-    head = " & ".join(["doc", "sampler", *(latex_escape(steps_title(s)) for s in study.steps)])
+    titles = map(steps_title, comparison.steps)
+    head = " & ".join(["doc", "sampler", *map(latex_escape, titles)])
     body = "\n    ".join(lines)
-    caption = latex_escape(f"{metric.label} {_explained(study, metric)}")
+    caption = latex_escape(f"{metric.label} {_explained(comparison, metric)}")
     return (
         "\\begin{table}\n"
         "  \\centering\n"
         f"  \\caption{{{caption}}}\n"
-        f"  \\begin{{tabular}}{{ll{'r' * len(study.steps)}}}\n"
+        f"  \\begin{{tabular}}{{ll{'r' * len(comparison.steps)}}}\n"
         f"    \\toprule\n    {head} \\\\\n    \\midrule\n"
         f"    {body}\n"
         "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
     )
 
 
-def _explained(study: Study, metric: Metric) -> str:
-    better = "lower" if metric.lower_is_better else "higher"
-    shown = entries(study, metric.key)
+def _explained(comparison: Comparison, metric: Metric) -> str:
+    shown = entries(comparison, metric)
     marks = {entry.mark for entry in shown.values()}
-    words = [f"{better} is better", averaged(shown)]
-    words += [f"grid {study.grids[0]}"] if len(study.grids) == 1 else []
+    words = [*filter(None, [metric.direction]), averaged(shown)]
+    words += [f"grid {comparison.grids[0]}"] if len(comparison.grids) == 1 else []
     words.append("network evaluations per image in brackets")
     words += ["bold: the best of its column, whatever it costs"] if "best" in marks else []
     words += ["≈: not told apart from it at 95 %"] if "tie" in marks else []
     return f"({'; '.join(words)})"
 
 
-def _rows(
-    study: Study, metric: Metric
-) -> list[
-    tuple[str, str, list[tuple[str, str, bool]]]
-]:  # cells: figure, NFE and seeds, whether bold
-    digits, shown = digits_of(study, metric.key), entries(study, metric.key)
-    rows = []
-    for doc, sampler in study.lines:
-        cells = []
-        for steps in study.steps:
+def _rows(comparison: Comparison, metric: Metric) -> Iterator[Row]:
+    digits, shown = digits_of(comparison, metric), entries(comparison, metric)
+    for doc, sampler in comparison.lines:
+        values = []
+        for steps in comparison.steps:
             entry = shown.get((doc, sampler, steps))
             if entry is None:
-                cells.append(("-", "", False))
+                values.append(("-", "", False))
                 continue
-            stat = entry.stat
-            text = f"{stat.mean:.{digits}f}" if math.isfinite(stat.mean) else "-"
-            text += f" ± {stat.std:.{digits}f}" if math.isfinite(stat.std) else ""
-            text += " ≈" if entry.mark == "tie" else ""
-            cost = [count(study.at[doc, sampler, steps].nfe), *filter(None, [entry.seeds])]
-            cells.append((text, ", ".join(cost), entry.mark == "best"))
-        rows.append((doc, sampler, cells))
-    return rows
+            text = plain(entry.stat, digits) + (" ≈" if entry.mark == "tie" else "")
+            nfe = count(comparison.at[doc, sampler, steps].nfe)
+            cost = f"{nfe}, {entry.seeds}" if entry.seeds else nfe
+            values.append((text, cost, entry.mark == "best"))
+        yield doc, sampler, values
 
 
 def latex_escape(text: str) -> str:

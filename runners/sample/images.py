@@ -1,4 +1,4 @@
-"""The images of one sampling: drawn, written, handed on."""
+"""Draw images, write them, hand them on to whatever measures them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def sample_all(
     use: Callable[[Sequence[int], Tensor], None] | None,
 ) -> float:
     """Draw this process' share of images 0..n_samples-1, write them to `folder` (None: nowhere)
-    and hand every batch, uint8 (n, C, H, W), to `use`. Images in the folder are read, not drawn.
+    and hand every batch, uint8 (n, C, H, W), to `use`. Images that the folder has are read instead.
 
-    Returns the images drawn per second by this process, 0 where all were there already. Exits with
+    Returns the images that this process drew per second, 0 where the folder had all. Exits with
     STOPPED on request. Raises RuntimeError for images that are not finite.
     """
     mine = share(config, drawer, ranks)
     held = image_folder.existing(folder, config.sampling.n_samples) if folder else set()
-    ranks.barrier()  # nobody writes before everybody has looked
+    ranks.barrier()  # no process writes before every one has looked
     todo = [i for i in mine if i not in held]
     writer = image_folder.Writer(folder) if folder else None
     bar = tqdm(

@@ -1,1 +1,1 @@
-"""From an opened model to images: the walk, the noise, the images."""
+"""From an open model to images: the walk, the noise, the images, their recipe."""

@@ -14,13 +14,13 @@ from runners.sampling.drawer import Drawer
 
 
 def blocks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Consecutive runs of at most `size` indices."""
+    """Split indices into consecutive blocks of at most `size`."""
     for begin in range(0, len(indices), size):
         yield indices[begin : begin + size]
 
 
 def share(config: Config, drawer: Drawer, ranks: Ranks) -> list[int]:
-    """This process' part of the images 0..n_samples-1: whole blocks."""
+    """Indices among 0..n_samples-1 that this process draws: whole blocks of the drawer."""
     count = config.sampling.n_samples
     return [i for i in range(count) if i // drawer.block % ranks.world == ranks.rank]
 
@@ -28,7 +28,7 @@ def share(config: Config, drawer: Drawer, ranks: Ranks) -> list[int]:
 def drawn(
     drawer: Drawer, config: Config, indices: Sequence[int]
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """These images batch by batch: their indices and uint8 (n, C, H, W).
+    """Draw images of these indices batch by batch: (indices, uint8 (n, C, H, W)).
 
     Raises RuntimeError for images that are not finite.
     """
@@ -40,9 +40,10 @@ def drawn(
 def whole_blocks(
     drawer: Drawer, config: Config, count: int
 ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-    """Indices 0..count-1 part by part, and those that are to be drawn together with them: on a CPU
-    whole blocks, beyond `count` if need be, as plain samples are drawn, so that an image is the
-    same to the last bit.
+    """Split indices 0..count-1 into parts: (part, indices to draw together with it).
+
+    On a CPU these are whole blocks, beyond `count` where needed, as of plain samples: an image is
+    then the same to the last bit.
     """
     on_cpu = drawer.device.type == "cpu"
     size = drawer.block if on_cpu else config.sampling.batch_size
@@ -53,8 +54,9 @@ def whole_blocks(
 def in_blocks(
     drawer: Drawer, config: Config, count: int, draw: Callable[[Sequence[int]], Tensor]
 ) -> Tensor:
-    """The images of indices 0..count-1, uint8 (count, C, H, W); draw(indices) gives data, of
-    `whole_blocks`. Raises RuntimeError for images that are not finite.
+    """Draw the images 0..count-1, uint8 (count, C, H, W), by `whole_blocks`.
+
+    draw(indices): data (n, C, H, W). Raises RuntimeError for images that are not finite.
     """
     parts = []
     for part, together in whole_blocks(drawer, config, count):
@@ -65,8 +67,8 @@ def in_blocks(
 
 
 def finite(images: Tensor, indices: Sequence[int]) -> Tensor:
-    """The images (n, ...) themselves. Raises RuntimeError that names the first of these indices
-    whose image is not finite.
+    """Return the images (n, ...). Raises RuntimeError that names the index of the first one that is
+    not finite.
     """
     fine = images.isfinite().flatten(1).all(1).tolist()
     if not all(fine):

@@ -1,11 +1,11 @@
 """Sampling by image index: image i is a function of (weights, plan, seed, i) and of nothing else.
 
-Not of the batch it was drawn in, the number of processes, or an interruption.
+It depends neither on the batch it was drawn in, nor on the number of processes, nor on an
+interruption.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,26 +14,27 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from configs.schema import Config
 from functions import adaptive
 from functions.adaptive import Adaptive
-from functions.denoiser import Denoiser
+from functions.denoiser import Denoiser, Scaled
 from functions.plan import Plan, solve
 from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
+from runners.model.load import Model
 from runners.sampling.noise import Noise, Randn
-
-log = logging.getLogger("skip_step")
+from runners.sampling.walk import Walk, scale_for
 
 
 @dataclass
 class Drawer:
-    """Everything that decides what image i looks like. shape: (C, H, W) of an image.
+    """Sampler of images by index: denoiser, plan, seed and precision decide them. shape: (C, H, W).
 
-    On a CPU the same image in batches of different sizes is rounded differently, because other
-    kernels are chosen. So there images are always drawn in the same blocks of `block` consecutive
+    On a CPU an image is rounded differently in batches of different sizes, because other kernels
+    are chosen. There images are therefore always drawn in the same blocks of `block` consecutive
     indices, whatever was asked for.
 
-    It counts as it draws: images, the rows it asked the network about, seconds.
+    Counts as it draws: images, rows that the network answered, seconds.
     """
 
     denoiser: Denoiser
@@ -48,12 +49,12 @@ class Drawer:
 
     @property
     def block(self) -> int:
-        """Images drawn together: about 4096 pixels of them on a CPU, 1 (no matter) elsewhere."""
+        """Images drawn together: as many as have 4096 pixels on a CPU, 1 elsewhere."""
         pixels = self.shape[1] * self.shape[2]
         return max(1, min(64, 4096 // pixels)) if self.device.type == "cpu" else 1
 
     def __call__(self, indices: Sequence[int]) -> Tensor:
-        """The samples of these image indices as data, float32 (n, C, H, W), not clamped."""
+        """Draw the samples of these indices as data, float32 (n, C, H, W), not clamped."""
         size = self.block
         if self.device.type != "cpu":
             return self._together(indices)
@@ -61,8 +62,8 @@ class Drawer:
         return torch.stack([parts[i // size][i % size] for i in indices])
 
     def counted(self, ranks: Ranks) -> tuple[float, float, float]:
-        """Over all processes: evaluations an image, seconds an image (all together), seconds of the
-        slowest. Zeros where nothing was drawn.
+        """Sum up over all processes: evaluations an image, seconds an image of all together,
+        seconds of the slowest process. Zeros where nothing was drawn.
         """
         own = torch.zeros(ranks.world, 3, dtype=torch.float64)
         own[ranks.rank] = torch.tensor([self.images, self.rows, self.seconds], dtype=torch.float64)
@@ -82,14 +83,14 @@ class Drawer:
         return sample
 
     def start(self, randn: Randn, count: int) -> Tensor:
-        """The states (count, ...) where sampling starts."""
+        """Draw the states (count, ...) where sampling starts."""
         return self.denoiser.process.prior((count, *self.shape), randn).to(self.device)
 
     def states(
         self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
     ) -> Iterator[Tensor]:
-        """The states after every step of the walk from x, the sample's last; gradients belong to
-        the caller. project: see `functions.plan.solve`.
+        """Walk from the state x and yield the state after every step. The caller switches gradients
+        off. project: see `functions.plan.solve`.
         """
         if isinstance(self.plan, Plan):
             return solve(self.plan, self._predict, x, randn, project)
@@ -98,11 +99,11 @@ class Drawer:
     def sample(
         self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
     ) -> Tensor:
-        """The data (n, C, H, W) at the end of the walk from x; see `states`."""
+        """Walk from the state x and return the data (n, C, H, W) at the end; see `states`."""
         return self.denoiser.process.drop(last_of(self.states(x, randn, project)))
 
     def x0(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """The clean states expected behind x at t, in the precision of the walk."""
+        """Clean states expected behind x at t, computed in the walk's precision."""
         with autocast(self.precision, self.device):
             return self.denoiser.x0(x, t).to(x.dtype)
 
@@ -114,8 +115,17 @@ class Drawer:
             return self.denoiser.eps(x, t).to(x.dtype)
 
 
+def drawer_for(model: Model, config: Config, walk: Walk, device: torch.device) -> Drawer:
+    """The drawer of the config's images along this walk, with its clipping and eps scale."""
+    denoiser, data = model.denoiser(config.sampler().clip), config.data
+    if scale := scale_for(config, model.process):
+        denoiser = Scaled(denoiser, scale)
+    shape = (data.channels, data.image_size, data.image_size)
+    return Drawer(denoiser, walk.plan, shape, config.seed, device, config.sampling.precision)
+
+
 def last_of(states: Iterator[Tensor]) -> Tensor:
-    """The last of some states; none before it is kept."""
+    """Return the last state and keep none before it."""
     return deque(states, maxlen=1).pop()
 
 

@@ -13,7 +13,7 @@ Randn = Callable[[Tensor], Tensor]  # draws standard normal noise shaped like it
 
 
 class Noise:
-    """One generator per image: calling it draws standard normal noise shaped like its argument.
+    """Generator of noise, one stream for each image: a call draws N(0, 1) shaped like its argument.
 
     The numbers come from the CPU whatever the device, so that they are the same everywhere.
     """

@@ -1,4 +1,4 @@
-"""From a config to a way back from noise: its sampler on its grid, with as many steps as asked."""
+"""The walk from noise to data: a config's sampler on its time grid, with the steps it asks for."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from configs.schema import Config, ConfigError, specs
+from configs.schema import Config, ConfigError
 from functions.adaptive import Adaptive
 from functions.plan import Plan
 from functions.process import Process
 from functions.scales import Scale
+
+NO_STEP = "no step is walked: the images stay as they are"  # instead of a walk
 
 
 @dataclass(frozen=True)
 class Walk:
     """A plan (or an adaptive solver) and where it comes from.
 
-    times: the grid, decreasing; sampler, grid: canonical specs; asked: steps asked of the grid,
-    None for an adaptive solver; steps: what the grid has; warnings: what a person should know, one
-    line each.
+    times: the time grid, decreasing; sampler, grid: canonical specs; asked: steps asked of the
+    grid, steps: those it has, both None for an adaptive solver; warnings: one line each.
     """
 
     plan: Plan | Adaptive
@@ -39,14 +40,14 @@ class Walk:
 
 
 def walk_for(config: Config, process: Process) -> Walk:
-    """The config's sampler on its grid, with sampling.timesteps steps (null: every time of the
-    process) or the most steps that cost no more than sampling.nfe evaluations.
+    """Build the config's sampler on its grid, with sampling.timesteps steps (null: every time of
+    the process) or with the most steps that cost at most sampling.nfe evaluations.
 
-    Raises ConfigError where nfe is too small, or sampler, grid, process and number of steps do not
-    go together.
+    Raises ConfigError where nfe is too small, or where sampler, grid, process and number of steps
+    do not go together.
     """
     sampling, every = config.sampling, process.steps or 1000
-    if specs.is_adaptive(config.sampler().name):
+    if config.sampler().part.facts.adaptive:
         return _walk(config, process, every, asked=None)
     steps = sampling.timesteps or every
     if sampling.nfe:
@@ -55,7 +56,7 @@ def walk_for(config: Config, process: Process) -> Walk:
 
 
 def end_of(config: Config, process: Process, walk: Walk, steps: int) -> Walk:
-    """The last `steps` steps of a walk, as one of its own. Raises ConfigError where they are too
+    """Build a walk of the last `steps` steps of another one. Raises ConfigError where these are too
     few for the sampler.
     """
     sampler, times = config.sampler(), walk.times[-steps - 1 :]
@@ -67,8 +68,10 @@ def end_of(config: Config, process: Process, walk: Walk, steps: int) -> Walk:
 
 
 def scale_for(config: Config, process: Process) -> Scale | None:
-    """The config's factor on the predicted noise. Raises ConfigError where it does not fit."""
-    spec = specs.eps_scale(config.sampling.eps_scale)
+    """Build the config's scale of the predicted noise; None for none. Raises ConfigError where it
+    does not fit the process.
+    """
+    spec = config.scale()
     if spec is None:
         return None
     try:
@@ -78,13 +81,13 @@ def scale_for(config: Config, process: Process) -> Scale | None:
 
 
 def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Walk:
-    sampler, grid = config.sampler(), specs.grid(config.sampling.skip_type)
+    sampler, grid = config.sampler(), config.grid()
     try:
         times = grid.build(process, steps, **grid.options)
         if _silent(process, times[0]):
             noisy, advice = "the process", "it is too noisy for any sampler"
             if config.diffusion.process == "vp":
-                noisy = f"schedule {config.diffusion.beta_schedule}"
+                noisy = f"schedule {config.diffusion.options['schedule']}"
                 advice = "take another --skip_type, such as quad"
                 if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
                     advice = "ask for fewer --timesteps"
@@ -93,7 +96,7 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
                 f"all: {advice}"
             )
         plan = sampler.build(process, times, **sampler.options)
-    except (ValueError, ArithmeticError) as err:  # the latter: a grid too fine for float64
+    except (ValueError, ArithmeticError) as err:  # ArithmeticError: a grid too fine for float64
         raise ConfigError(str(err)) from err
     found, warnings = len(times) - 1, []
     if found != steps:
@@ -110,7 +113,7 @@ def _silent(process: Process, t: Tensor) -> bool:
 
 
 def _most_steps(config: Config, process: Process, most: int) -> int:
-    """The largest number of steps that costs at most so many evaluations."""
+    """Find the largest number of steps that costs at most `most` evaluations."""
 
     def cost(steps: int) -> float:
         try:
@@ -132,7 +135,7 @@ def _most_steps(config: Config, process: Process, most: int) -> int:
 
 
 def _too_few(config: Config, process: Process, most: int) -> ConfigError:
-    """Why no number of steps costs so little."""
+    """Say why no number of steps costs so little."""
     error = None
     for steps in range(1, 1 + min(20, process.steps or 20)):
         try:

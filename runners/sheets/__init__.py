@@ -1,1 +1,1 @@
-"""Several images on one picture, with words around them."""
+"""Sheets: several images on one picture, with words around them, and films of sheets."""

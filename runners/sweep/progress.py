@@ -1,4 +1,4 @@
-"""How far a sweep has come, and how long it will still take."""
+"""Progress of a sweep: a bar at a terminal, else a line for every cell."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from runners.machine.processes import Ranks
+from runners.record.cells import Cell
+from runners.sweep.schedule import Task
 
 log = logging.getLogger("skip_step")
 
 
-class Part(Protocol):
-    """A part of the work: what it is called, and what it costs in any unit."""
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-
-    @property
-    def cost(self) -> float:
-        """Its share of the work."""
-
-
 class Progress:
-    """A bar over the evaluations of all cells, at a terminal; else a line for every cell."""
+    """Bar over the evaluations of all cells at a terminal, else a line for every cell."""
 
-    def __init__(self, todo: Sequence[Part], total: int, ranks: Ranks) -> None:
+    def __init__(self, todo: Sequence[Task], total: int, ranks: Ranks) -> None:
         self.total, self.number = total, total - len(todo)
-        self.left = sum(cell.cost for cell in todo)
+        self.left = sum(task.cost for task in todo)
         self.done, self.began = 0.0, time.perf_counter()
         shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         off = not (ranks.first and sys.stderr.isatty())
@@ -44,29 +33,29 @@ class Progress:
     def __exit__(self, *_error: object) -> None:
         self.bar.close()
 
-    def advance(self, cell: Part, part: float) -> None:
-        """A part of a cell's images is there."""
-        self.bar.set_description_str(f"cell {self.number + 1}/{self.total} {cell.key}", False)
-        self.bar.update(cell.cost * part)
+    def advance(self, task: Task, share: float) -> None:
+        """Count a share of a cell's images."""
+        text = f"cell {self.number + 1}/{self.total} {task.cell.key}"
+        self.bar.set_description_str(text, False)
+        self.bar.update(task.cost * share)
 
-    def skip(self, cell: Part) -> None:
-        """A cell turned out to be finished."""
+    def skip(self, task: Task) -> None:
+        """Count a cell that another job has finished."""
         self.number += 1
-        self.left -= cell.cost
-        self.bar.update(cell.cost)
+        self.left -= task.cost
+        self.bar.update(task.cost)
 
-    def finish(self, cell: Part, record: dict[str, Any]) -> None:
-        """A cell is measured."""
-        self.number, self.done = self.number + 1, self.done + cell.cost
-        self.left -= cell.cost
-        if not self.bar.disable or not record:
+    def finish(self, task: Task, cell: Cell) -> None:
+        """Count a measured cell."""
+        self.number, self.done = self.number + 1, self.done + task.cost
+        self.left -= task.cost
+        if not self.bar.disable or cell.result is None:
             return
         left = (time.perf_counter() - self.began) / self.done * self.left
-        label, value = next(iter(record["figures"].items()))
+        label, value = next(iter(cell.result.figures.items()))
         text = f"cell {self.number}/{self.total} {cell.key}: {label} {value:.5g}"
-        log.info(
-            "%s, %.3g s an image, about %s left", text, record["seconds_per_image"], _span(left)
-        )
+        per_image = cell.result.seconds_per_image
+        log.info("%s, %.3g s per image, about %s left", text, per_image, _span(left))
 
 
 def _span(seconds: float) -> str:

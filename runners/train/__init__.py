@@ -1,1 +1,32 @@
-"""Training."""
+"""Training: one run in its folder EXP/logs/DOC."""
+
+from __future__ import annotations
+
+import logging
+
+from configs.command.options import Options
+from configs.schema import Config
+from datasets import get_dataset
+from runners.machine.processes import Ranks
+from runners.train.loop import TrainingRun
+from runners.train.resume import choose, open_run
+from runners.train.trainer import new_trainer
+
+__all__ = ["train"]
+
+log = logging.getLogger("skip_step")
+
+
+def train(config: Config, options: Options, ranks: Ranks) -> None:
+    """Train a new run, or go on with one, in EXP/logs/DOC."""
+    choice = ranks.on_first(lambda: choose(options))
+    dataset, held_out = get_dataset(config, options.datasets)
+    trainer = new_trainer(config, ranks)
+    state = open_run(config, options, choice, dataset, ranks)
+    if state is not None:
+        trainer.load(state)
+    if ranks.first:
+        handler = logging.FileHandler(options.run / "stdout.txt")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+    TrainingRun(trainer, options.run, options.tensorboard, dataset, held_out).go()

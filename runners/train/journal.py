@@ -1,4 +1,4 @@
-"""What training leaves behind for people: TensorBoard, JSON lines and a progress bar."""
+"""The journal of a training run: TensorBoard, metrics.jsonl and a progress bar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("skip_step")
 
 
 class Journal:
-    """Scalars and pictures of one run, written by the first process only."""
+    """Scalars and sheets of one run, written by the first process."""
 
     def __init__(self, run: Path, board: Path, step: int, total: int, ranks: Ranks) -> None:
         self.ranks = ranks
@@ -37,12 +37,12 @@ class Journal:
         )
 
     def advance(self, step: Step) -> None:
-        """Move the bar."""
+        """Move the progress bar."""
         if self.ranks.first:
             self.bar.update(step.step - self.bar.n)
 
     def scalars(self, step: int, values: dict[str, Any]) -> None:
-        """The same values to TensorBoard and, as one line, to metrics.jsonl."""
+        """Write values to TensorBoard and, as one line, to metrics.jsonl."""
         if not self.ranks.first:
             return
         for name, value in values.items():
@@ -53,12 +53,12 @@ class Journal:
             self.bar.set_postfix_str(f"loss {values['loss']:.4f}", refresh=False)
 
     def picture(self, step: int, name: str, pixels: Tensor) -> None:
-        """A uint8 picture (C, H, W) to TensorBoard."""
+        """Write a uint8 image (C, H, W) to TensorBoard."""
         if self.ranks.first:
             self.board.add_image(name, pixels, step)
 
     def close(self) -> None:
-        """Flush everything."""
+        """Flush and close the bar, TensorBoard and metrics.jsonl."""
         if self.ranks.first:
             self.bar.close()
             self.board.close()
@@ -66,7 +66,7 @@ class Journal:
 
 
 def forget(path: Path, step: int) -> None:
-    """Drop what a killed run wrote after the step that is resumed from: it is written again."""
+    """Drop the lines of later steps, which a killed run left and a resumed one writes again."""
     if not path.exists():
         return
     whole = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line[-1] == "\n"]

@@ -1,7 +1,7 @@
-"""The trainer: a generator of steps. Logging and saving belong to the caller (train.py).
+"""The trainer: network, averages, optimizer, and a generator of steps. The caller logs and saves.
 
-Each step's randomness is a function of (seed, rank, step) and each step's images one of (seed,
-step), so a run resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU.
+The randomness of a step is a function of (seed, rank, step), its images one of (seed, step): a run
+that is resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from configs.schema import Config, ConfigError
 from datasets.transforms import random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
-from functions.process import Process
-from functions.times import TIMES
+from models import build
 from models.ema import EMA
 from runners.machine.precision import autocast, laid_out, memory_format
 from runners.machine.processes import Ranks
@@ -33,10 +32,10 @@ class NonFiniteLossError(RuntimeError):
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step did on this process, for whoever logs it.
+    """One training step of this process, as it is logged.
 
-    step: number of updates done, this one included; loss, t: (b,) on the device; grad_norm: before
-    clipping, 0-dim; lr: the learning rate used.
+    step: updates done, this one included; loss, t: (b,) on the device; grad_norm: before clipping,
+    0-dim; lr: the learning rate used.
     """
 
     step: int
@@ -47,9 +46,11 @@ class Step:
 
 
 class Trainer:
-    """Network, averages and optimiser of one run, and the step that moves them."""
+    """Network, averages and optimizer of one run, and the step that moves them. network: on any
+    device. Raises ConfigError for a batch that the processes cannot share equally.
+    """
 
-    def __init__(self, config: Config, network: nn.Module, process: Process, ranks: Ranks) -> None:
+    def __init__(self, config: Config, network: nn.Module, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         if config.training.batch_size % ranks.world:
             raise ConfigError(
@@ -60,17 +61,19 @@ class Trainer:
         self.layout = memory_format(config)
         rates = config.model.ema_rates
         self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
-        self.optimizer = _optimizer(config, self.network, ranks.device)
+        fused = ranks.device.type in ("cpu", "cuda")
+        self.optimizer = config.optimizer(self.network.parameters(), fused)
         half = config.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
         self.wrapped = _wrapped(config, self.network, ranks)
-        self.denoiser = Denoiser(self.wrapped, process, mixed=config.diffusion.mixed_score)
-        self.times = TIMES[config.training.times](process)
+        process = config.process()
+        self.denoiser = config.denoiser(self.wrapped, process)
+        self.times = config.times(process)
         self.loss = LOSSES[config.loss.name]
         self.step = 0
 
     def state(self) -> dict[str, Any]:
-        """All that a resumption needs: tensors and plain values. Randomness needs only `step`."""
+        """Everything that a resumption needs, as tensors and plain values; see `load`."""
         return {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -80,7 +83,7 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`."""
+        """Set everything that `state` returned. Randomness follows from `step` alone."""
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
@@ -96,6 +99,20 @@ class Trainer:
         """
         for images, _ in batches:
             yield self._step(images)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[Denoiser]:
+        """The denoiser with the first average of the weights (the raw ones where there is none), in
+        evaluation mode while the block runs.
+        """
+        denoiser = self.config.denoiser(self.network, self.denoiser.process)
+        applied = self.ema.applied(self.network) if self.ema else contextlib.nullcontext()
+        self.network.eval()
+        try:
+            with applied:
+                yield denoiser
+        finally:
+            self.network.train()
 
     def _step(self, images: Tensor) -> Step:
         seed_step(self.config.seed, self.ranks.rank, self.step)
@@ -120,7 +137,7 @@ class Trainer:
         return Step(self.step, loss, t, norm, lr)
 
     def _backward(self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
-        """Gradients of the batch's mean loss, by micro-batches; the per-sample losses (b,)."""
+        """Add the gradients of the batch's mean loss, by micro-batches; the losses (b,)."""
         count = len(x0)
         size = self.config.training.micro_batch or count
         scale = (x0[0].numel() if self.config.loss.reduction == "sum" else 1) / count
@@ -137,7 +154,7 @@ class Trainer:
         return torch.cat(losses)
 
     def _sync(self, last: bool) -> contextlib.AbstractContextManager:
-        """Only the last micro-batch exchanges gradients between processes."""
+        """Exchange gradients between processes with the last micro-batch only."""
         if isinstance(self.wrapped, DistributedDataParallel) and not last:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
@@ -150,7 +167,11 @@ class Trainer:
         return lr
 
     def _check(self, loss: Tensor, norm: Tensor) -> None:
-        """With fp16 an infinite gradient is ordinary (the scaler skips it), a lost scale is not."""
+        """Raise NonFiniteLossError where any process has lost its numbers.
+
+        With fp16 an infinite gradient is ordinary, because the scaler skips that update; a scale
+        below 1 is not.
+        """
         fine = bool(loss.isfinite().all())
         if self.scaler.is_enabled():
             fine = fine and self.scaler.get_scale() >= 1
@@ -162,6 +183,12 @@ class Trainer:
             )
 
 
+def new_trainer(config: Config, ranks: Ranks) -> Trainer:
+    """A trainer with freshly initialised weights, the same on every process."""
+    seed_step(config.seed, 2**32 - 1, 0)
+    return Trainer(config, build(config.model.name, **config.model.options), ranks)
+
+
 def _wrapped(config: Config, network: nn.Module, ranks: Ranks) -> nn.Module:
     module: nn.Module = network
     if config.training.compile:
@@ -170,17 +197,3 @@ def _wrapped(config: Config, network: nn.Module, ranks: Ranks) -> nn.Module:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
     return module
-
-
-def _optimizer(config: Config, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    optim = config.optim
-    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-    return kinds[optim.optimizer](
-        network.parameters(),
-        lr=optim.lr,
-        betas=(optim.beta1, optim.beta2),
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        amsgrad=optim.amsgrad,
-        fused=device.type in ("cpu", "cuda"),
-    )

@@ -66,12 +66,14 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path):
     cut.write_bytes(write_zip(tmp_path / "z.zip", tree(NAMES)).read_bytes()[:500])
     with pytest.raises(ValueError, match="a web page saved under that name"):
         get_dataset(config(path=page))
-    with pytest.raises(ValueError, match="is no zip, or was cut off"):
+    with pytest.raises(ValueError, match="is not a zip, or was cut off"):
         get_dataset(config(path=cut))
 
 
 def test_unknown_data_set_names_the_nearest():
-    with pytest.raises(ValueError, match="CIFAR is unknown, nearest CIFAR10"):
+    with pytest.raises(
+        ValueError, match=r"data\.dataset: CIFAR is unknown; it should be .*CIFAR10"
+    ):
         get_dataset(config(dataset="CIFAR"))
 
 
@@ -79,5 +81,6 @@ def test_unknown_data_set_names_the_nearest():
 def test_a_missing_data_set_says_where_to_put_it(tmp_path, name, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went to the network"))
     with pytest.raises(FileNotFoundError, match=str(tmp_path)) as caught:
-        get_dataset(config(dataset=name, category="bedroom"), root=tmp_path)
+        options = dict.fromkeys(SOURCES.parts[name].options, "bedroom")
+        get_dataset(config(dataset=name, options=options), root=tmp_path)
     assert "\n" not in str(caught.value)

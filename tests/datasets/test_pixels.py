@@ -59,13 +59,13 @@ def test_arrays_of_any_channel_count(tmp_path):
     assert torch.equal(everything(dataset)[2], chw(noise(2, depth=5)))
     shrunk = get_dataset(config(path=tmp_path, channels=5, image_size=4))[0]
     assert shrunk.shape == (5, 4, 4)
-    with pytest.raises(OSError, match="array of 5 channels cannot give 3"):
+    with pytest.raises(OSError, match="array of 5 channels cannot be made 3"):
         get_dataset(config(path=tmp_path, channels=3))
 
 
 def test_an_image_cannot_give_five_channels(tmp_path):
     write_folder(tmp_path, tree(["a.png"]))
-    with pytest.raises(OSError, match="mode RGB cannot give 5 channels"):
+    with pytest.raises(OSError, match="mode RGB cannot be made 5 channels"):
         get_dataset(config(path=tmp_path, channels=5))
 
 

@@ -11,6 +11,8 @@ from torchvision.transforms import functional as tvf
 from datasets import get_dataset
 from tests.images import chw, config, encoded, everything, noise, write_folder, write_zip
 
+BEDROOM = {"category": "bedroom"}
+
 
 def pickled_batch(path, count, seed):
     pixels = noise(seed, count, 3072, depth=1)
@@ -127,7 +129,7 @@ def lsun_database(path, seeds):
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_lsun(tmp_path, in_memory):
     lsun_database(tmp_path / "bedroom_train_lmdb", [3, 1, 2])
-    make = config(dataset="LSUN", path=tmp_path, category="bedroom", in_memory=in_memory)
+    make = config(dataset="LSUN", path=tmp_path, options=BEDROOM, in_memory=in_memory)
     train, test = get_dataset(make)
     assert test is None
     wanted = torch.stack([chw(noise(seed, 10, 8)[1:9]) for seed in (1, 2, 3)])
@@ -143,7 +145,7 @@ def test_lsun_in_forked_workers(tmp_path):
     from datasets.loader import batches
 
     lsun_database(tmp_path / "bedroom_train_lmdb", range(12))
-    make = config(dataset="LSUN", path=tmp_path, category="bedroom", in_memory=False)
+    make = config(dataset="LSUN", path=tmp_path, options=BEDROOM, in_memory=False)
     train = get_dataset(make)[0]
     alone, helped = batches(train, 4, 0), batches(train, 4, 0, num_workers=2)
     for _ in range(5):
@@ -152,14 +154,14 @@ def test_lsun_in_forked_workers(tmp_path):
 
 
 def test_lsun_says_what_it_lacks(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"data\.category: LSUN needs one"):
-        get_dataset(config(dataset="LSUN", path=tmp_path))
+    with pytest.raises(ValueError, match="category null is not valid; it should be text"):
+        get_dataset(config(dataset="LSUN", path=tmp_path, options={"category": None}))
     with pytest.raises(FileNotFoundError, match=r"unpack church_outdoor_train_lmdb\.zip"):
-        get_dataset(config(dataset="LSUN", path=tmp_path, category="church_outdoor"))
+        get_dataset(config(dataset="LSUN", path=tmp_path, options={"category": "church_outdoor"}))
     (tmp_path / "bedroom_train_lmdb").mkdir()
     monkeypatch.setitem(__import__("sys").modules, "lmdb", None)
     with pytest.raises(RuntimeError, match="pip install lmdb"):
-        get_dataset(config(dataset="LSUN", path=tmp_path, category="bedroom"))
+        get_dataset(config(dataset="LSUN", path=tmp_path, options=BEDROOM))
 
 
 def test_a_failed_download_is_one_line(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from models import checkpoint
 from models.checkpoint import CheckpointError, latest, load, path_of, prune, save, steps
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/golden/models"
 
 
 def rich_state():
@@ -99,7 +100,7 @@ def test_weights_hash_is_short_and_blind_to_order():
 
 
 def test_every_flipped_bit_is_found_or_harmless(tmp_path):
-    path = tmp_path / "c.pth"
+    path = path_of(tmp_path, 5)
     state = {"model": {"w": torch.randn(40, 3), "b": torch.zeros(4)}, "step": 5, "name": "x"}
     save(path, state)
     whole, dice, found = path.read_bytes(), random.Random(0), 0
@@ -108,6 +109,7 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path):
         bad = bytearray(whole)
         bad[at // 8] ^= 1 << at % 8
         path.write_bytes(bad)
+        assert steps(tmp_path) == [5]  # damaged or not, it is found
         try:
             assert same(load(path), state), f"bit {at} changed the content unseen"
         except CheckpointError as err:
@@ -244,6 +246,40 @@ def test_steps_and_latest(tmp_path):
         (tmp_path / odd).touch()
     assert steps(tmp_path) == [5, 10, 100]
     assert latest(tmp_path, pytest.fail) == (path_of(tmp_path, 100), {"step": 100})
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbered_files_of_the_ddim_repository_are_not_taken_for_checkpoints(tmp_path, zipped):
+    theirs = torch.load(GOLDEN / "ckpt.pth", weights_only=True)
+    for name in ("ckpt.pth", "ckpt_1.pth", "ckpt_20.pth"):
+        torch.save(theirs, tmp_path / name, _use_new_zipfile_serialization=zipped)
+        assert checkpoint.is_foreign(tmp_path / name) and not checkpoint.is_ours(tmp_path / name)
+    assert steps(tmp_path) == []
+    assert latest(tmp_path, pytest.fail) is None
+    save(path_of(tmp_path, 5), {"step": 5})
+    assert steps(tmp_path) == [5]
+    assert latest(tmp_path, pytest.fail) == (path_of(tmp_path, 5), {"step": 5})
+    save(path_of(tmp_path, 6), {"step": 6})
+    prune(tmp_path, keep_last=1, milestone_freq=None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "ckpt.pth", "ckpt_1.pth", "ckpt_20.pth", "ckpt_6.pth"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [0, 1, 100, -400, -1])
+def test_a_truncated_checkpoint_is_not_foreign(tmp_path, part):
+    save(path_of(tmp_path, 5), rich_state())
+    path_of(tmp_path, 5).write_bytes(path_of(tmp_path, 5).read_bytes()[:part])
+    assert not checkpoint.is_foreign(path_of(tmp_path, 5))
+    assert steps(tmp_path) == [5]
+    with pytest.raises(CheckpointError, match=r"ckpt_5\.pth: damaged"):
+        latest(tmp_path, pytest.fail)
+
+
+def test_a_page_saved_as_a_checkpoint_is_named(tmp_path):
+    path_of(tmp_path, 5).write_text("<html>quota exceeded</html>")
+    with pytest.raises(CheckpointError, match=r"ckpt_5\.pth: damaged, or not a checkpoint"):
+        latest(tmp_path, pytest.fail)
 
 
 def test_latest_falls_back_and_names_both(tmp_path):

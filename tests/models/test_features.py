@@ -15,8 +15,11 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from functions.metrics import Moments, frechet, inception_score, kid, label, precision_recall
-from models.features import Inception, classifier, inception
-from models.features import extractors as features
+from models import EXTRACTORS
+from models.features import Inception, open_inception, train_classifier
+from models.features import classifier as classifier_file
+from models.features import inception as inception_file
+from models.features.small_net import new_network
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +58,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def extractor(weights):
-    return inception(weights, "cpu")
+    return open_inception(weights, "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -124,13 +127,13 @@ def test_name_and_hash_tell_the_published_weights_from_others(weights, extractor
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     assert extractor.hash == digest
     assert label("FID", extractor, 50_000) == f"FD[inception:{digest[:8]}]"
-    published = Inception(nn.Identity(), features.OFFICIAL + "0" * 56, torch.device("cpu"))
+    published = Inception(nn.Identity(), inception_file.OFFICIAL + "0" * 56, torch.device("cpu"))
     assert label("FID", published, 50_000) == "FID"
 
 
 def test_loading_leaves_random_numbers_alone(weights):
     before = torch.get_rng_state()
-    inception(weights, "cpu")
+    open_inception(weights, "cpu")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -175,7 +178,7 @@ def test_a_malicious_file_never_executes(tmp_path, wrap, zipped):
     marker, path = tmp_path / "executed", tmp_path / "weights.pth"
     torch.save(wrap(_Malicious(marker)), path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ValueError, match=r"^[^\n]*weights\.pth: not a readable file[^\n]*$"):
-        inception(path, "cpu")
+        open_inception(path, "cpu")
     assert not marker.exists()
 
 
@@ -199,17 +202,17 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path, content):
     else:
         torch.save(content, path)
     with pytest.raises(ValueError, match=r"^[^\n]*weights\.pth: not [^\n]*$"):
-        inception(path, "cpu")
+        open_inception(path, "cpu")
 
 
 def test_a_truncated_or_missing_file_is_named(weights, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=r"^[^\n]*weights\.pth: not a readable file[^\n]*$"):
-        inception(path, "cpu")
+        open_inception(path, "cpu")
     for missing in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"^[^\n]*: no such Inception weights file$"):
-            inception(missing, "cpu")
+            open_inception(missing, "cpu")
 
 
 @pytest.fixture
@@ -220,29 +223,33 @@ def hub(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("went to the network")
 
-    monkeypatch.setattr(features.urllib.request, "urlopen", refuse)
-    return tmp_path / "checkpoints" / Path(features.URL).name
+    monkeypatch.setattr(inception_file.urllib.request, "urlopen", refuse)
+    return tmp_path / "checkpoints" / Path(inception_file.URL).name
 
 
 def test_without_network_one_line_says_what_to_do(hub, monkeypatch):
     def fail(*args, **kwargs):
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(features.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(inception_file.urllib.request, "urlopen", fail)
     with pytest.raises(OSError, match=r"^no Inception weights[^\n]*$") as caught:
-        inception(None, "cpu")
-    for part in (features.URL, str(hub), "--inception_weights FILE", "--features classifier"):
+        open_inception(None, "cpu")
+    for part in (inception_file.URL, str(hub), "--inception_weights FILE", "--features classifier"):
         assert part in str(caught.value)
 
 
 def test_a_download_is_checked_and_kept_whole_or_not_at_all(hub, weights, monkeypatch):
     content = weights.read_bytes()
-    monkeypatch.setattr(features.urllib.request, "urlopen", lambda *a, **k: io.BytesIO(content))
-    with pytest.raises(OSError, match=rf"SHA-256 [0-9a-f]{{8}} instead of {features.OFFICIAL}"):
-        inception(None, "cpu")
+    monkeypatch.setattr(
+        inception_file.urllib.request, "urlopen", lambda *a, **k: io.BytesIO(content)
+    )
+    with pytest.raises(
+        OSError, match=rf"SHA-256 [0-9a-f]{{8}} instead of {inception_file.OFFICIAL}"
+    ):
+        open_inception(None, "cpu")
     assert list(hub.parent.iterdir()) == []
-    monkeypatch.setattr(features, "OFFICIAL", hashlib.sha256(content).hexdigest()[:8])
-    assert inception(None, "cpu").name == "inception"
+    monkeypatch.setattr(inception_file, "OFFICIAL", hashlib.sha256(content).hexdigest()[:8])
+    assert open_inception(None, "cpu").name == "inception"
     assert [path.name for path in hub.parent.iterdir()] == [hub.name]
 
 
@@ -250,9 +257,11 @@ def test_the_downloaded_file_is_used_but_never_a_damaged_one(hub, weights, monke
     hub.parent.mkdir()
     hub.symlink_to(weights)
     with pytest.raises(ValueError, match=r"^[^\n]*: damaged, SHA-256 starts with [^\n]*$"):
-        inception(None, "cpu")
-    monkeypatch.setattr(features, "OFFICIAL", hashlib.sha256(weights.read_bytes()).hexdigest()[:8])
-    assert inception(None, "cpu").name == "inception"
+        open_inception(None, "cpu")
+    monkeypatch.setattr(
+        inception_file, "OFFICIAL", hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    )
+    assert open_inception(None, "cpu").name == "inception"
 
 
 # The classifier
@@ -272,7 +281,7 @@ def trained(digits, tmp_path_factory):
     cache = tmp_path_factory.mktemp("classifier") / "new" / "folder"
     before = torch.get_rng_state()
     with torch.inference_mode():  # the caller measures: no gradients around
-        made = classifier(*digits, cache, "cpu")
+        made = train_classifier(*digits, cache, "cpu")
     assert torch.equal(torch.get_rng_state(), before)
     return made, cache
 
@@ -302,8 +311,8 @@ def test_its_distance_tells_digits_from_noisy_digits(digits, trained):
 
 def test_the_classifier_is_read_from_its_cache(digits, trained, monkeypatch):
     made, cache = trained
-    monkeypatch.setattr(features, "fit", None)  # would fail if called
-    again = classifier(*digits, cache, "cpu")
+    monkeypatch.setattr(classifier_file, "fit", None)  # would fail if called
+    again = train_classifier(*digits, cache, "cpu")
     assert again.hash == made.hash and again.accuracy == made.accuracy
     assert torch.equal(again(digits[0][:9])[0], made(digits[0][:9])[0])
 
@@ -317,21 +326,21 @@ def _small(n=40):
 
 def test_training_is_a_function_of_data_and_seed(tmp_path):
     torch.manual_seed(1)
-    first = classifier(*_small(), tmp_path / "a", "cpu", seed=3)
+    first = train_classifier(*_small(), tmp_path / "a", "cpu", seed=3)
     torch.manual_seed(2)
-    assert classifier(*_small(), tmp_path / "b", "cpu", seed=3).hash == first.hash
+    assert train_classifier(*_small(), tmp_path / "b", "cpu", seed=3).hash == first.hash
     assert first.accuracy == 1.0  # labels are any integers
 
 
 def test_other_data_get_another_file_and_damage_is_named(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(features, "fit", lambda *args: 0.5)
+    monkeypatch.setattr(classifier_file, "fit", lambda *args: 0.5)
     images, labels = _small()
-    classifier(images, labels, tmp_path, "cpu")
+    train_classifier(images, labels, tmp_path, "cpu")
     (first,) = tmp_path.iterdir()
     changed = images.clone()
     changed[0, 0, 0, 0] ^= 1
     for data in ((changed, labels, 0), (images, labels.flip(0), 0), (images, labels, 1)):
-        classifier(*data[:2], tmp_path, "cpu", seed=data[2])
+        train_classifier(*data[:2], tmp_path, "cpu", seed=data[2])
     second, *others = set(tmp_path.glob("classifier-*.pt")) - {first}
     assert len(others) == 2
     content = bytearray(first.read_bytes())
@@ -339,17 +348,16 @@ def test_other_data_get_another_file_and_damage_is_named(tmp_path, monkeypatch, 
     for damaged in (bytes(content), b"", second.read_bytes()):
         first.write_bytes(damaged)
         with caplog.at_level(logging.WARNING, logger="skip_step"):
-            classifier(images, labels, tmp_path, "cpu")
+            train_classifier(images, labels, tmp_path, "cpu")
             assert str(first) in caplog.text and "\n" not in caplog.messages[0]
             caplog.clear()
-            classifier(images, labels, tmp_path, "cpu")
+            train_classifier(images, labels, tmp_path, "cpu")
             assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "says"),
     [
-        (_small()[0], None, "no labels"),
         (_small()[0], torch.zeros(40).long(), "2 classes, got 40 of 1"),
         (*_small(10), "20 images"),
         (_small()[0], torch.zeros(39).long(), "expected 40 integer labels"),
@@ -359,13 +367,44 @@ def test_other_data_get_another_file_and_damage_is_named(tmp_path, monkeypatch, 
 )
 def test_the_classifier_refuses(tmp_path, images, labels, says):
     with pytest.raises(ValueError, match=rf"^[^\n]*{says}[^\n]*$"):
-        classifier(images, labels, tmp_path / "cache", "cpu")
+        train_classifier(images, labels, tmp_path / "cache", "cpu")
     assert not (tmp_path / "cache").exists()
+
+
+class _Data:
+    """A data set as an extractor sees it."""
+
+    name = "FOLDER"
+
+    def __init__(self, images, labels):
+        self._images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self._images)
+
+    def images(self, indices):
+        return self._images[list(indices)]
+
+
+def test_the_parts_open_what_the_functions_do(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier_file, "fit", lambda *args: 0.5)
+    data = _Data(*_small())
+    made = EXTRACTORS["classifier"](data, tmp_path, "cpu")
+    assert made.hash == train_classifier(*_small(), tmp_path, "cpu").hash
+    opened = EXTRACTORS["inception"](data, tmp_path, "cpu", weights=str(weights))
+    assert opened.hash == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_the_classifier_needs_labels(tmp_path):
+    data = _Data(_small()[0], None)
+    says = "^--features classifier needs labels, and data set FOLDER has none; put each class.*$"
+    with pytest.raises(ValueError, match=says):
+        EXTRACTORS["classifier"](data, tmp_path, "cpu")
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 64, 64), (2, 256, 128)])
 def test_the_network_fits_other_sizes(shape):
-    network = features.new_network(shape, 5, 0).eval()
+    network = new_network(shape, 5, 0).eval()
     vectors, logits = network(torch.zeros(2, *shape, dtype=torch.uint8))
     assert vectors.shape == (2, 128) and logits.shape == (2, 5)
     assert 4 <= network.blocks(network.stem(torch.zeros(1, *shape))).shape[-1] <= 7

@@ -140,11 +140,12 @@ def test_one_channel_and_other_output_width():
         ({"ch": 48}, "ch: 48 .*multiple of 32.* 64 fits"),
         ({"image_size": 30, "ch_mult": [1, 2, 2]}, "image_size: 30 .*divisible by 4.* fits"),
         ({"attn_resolutions": [5]}, r"attn_resolutions: \[5\].*\[8, 4\]"),
-        ({"ch_mult": []}, "ch_mult"),
-        ({"ch_mult": [1, 0]}, "ch_mult"),
-        ({"dropout": 1.0}, "dropout: 1.0"),
-        ({"num_res_blocks": 0}, "num_res_blocks: 0"),
-        ({"in_channels": 0}, "in_channels: 0"),
+        ({"ch": 0}, "ch 0 is not valid; it should be a whole number, at least 1"),
+        ({"ch_mult": []}, r"ch_mult \[\] is not valid"),
+        ({"ch_mult": [1, 0]}, r"ch_mult \[1, 0\] .* a list of whole numbers, at least 1"),
+        ({"dropout": 1.0}, "dropout 1 is not valid; it should be a number, at least 0 and below 1"),
+        ({"num_res_blocks": 0}, "num_res_blocks 0 is not valid"),
+        ({"in_channels": 0}, "in_channels 0 is not valid"),
     ],
 )
 def test_options_that_do_not_fit_are_named(options, says):
@@ -158,7 +159,7 @@ def test_options_that_do_not_fit_are_named(options, says):
     [
         ((2, 3, 8, 6), [1], None, "image_size"),
         ((2, 1, 8, 8), [1], None, "in_channels"),
-        ((3, 8, 8), [1], None, "images"),
+        ((3, 8, 8), [1], None, r"images \(B, 3, 8, 8\)"),
         ((2, 3, 8, 8), [1, 2, 3], None, r"t has shape \(3,\)"),
         ((2, 3, 8, 8), 1, None, r"\(1,\)"),
         ((2, 3, 8, 8), [1], torch.tensor([0, 1]), "unconditional"),
@@ -170,5 +171,7 @@ def test_inputs_that_do_not_fit_are_named(shape, t, label, says):
 
 
 def test_unknown_network():
-    with pytest.raises(ValueError, match=r"'dpm'.*ddpm"):
+    with pytest.raises(
+        ValueError, match="dpm is unknown; it should be ddpm or ncsnpp; did you mean ddpm"
+    ):
         build("dpm")

@@ -11,7 +11,9 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from runners.record.image_files import pixels, to_picture
-from runners.sheets.sheet import EDGE, INK, PALE, abreast, animation, beside, sheet
+from runners.sheets.film import animation
+from runners.sheets.sheet import EDGE, abreast, beside, sheet
+from runners.sheets.words import INK, PALE
 
 LONG = "wider than any image 1°\nand has two lines"
 

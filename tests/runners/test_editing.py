@@ -135,7 +135,8 @@ def test_the_same_fill_is_recorded_the_same_however_it_is_typed(exp: Path) -> No
     words += ["--timesteps", "3"]
     for how in ([], ["--fill", "repaint:2:10"]):
         made = sample(exp, "typed", *words, *how)  # refused where it is another one
-    assert json.loads((made / "samples.json").read_text())["fill"] == "repaint:2:10"
+    recipe = json.loads((made / "samples.json").read_text())["recipe"]
+    assert recipe["picture"]["fill"] == "repaint:2:10"
 
 
 ROUNDED = {

@@ -20,8 +20,9 @@ from functions.process import CLD, VP, VPSDE, Blur
 from main import main
 from models import checkpoint
 from runners.diffusion import Diffusion
-from runners.measure import evaluate
+from runners.measure import evaluate, reference
 from runners.picture import PICTURES, sequence
+from runners.picture.levels import levels
 from tests.commands import TINY, start, wait_for
 
 SHORT = ["--device", "cpu", "--ni", "--sample", "--timesteps", "5"]
@@ -128,19 +129,19 @@ def test_every_view_of_a_state_has_its_row(exp: Path) -> None:
 def test_levels_of_image_and_noise() -> None:
     for t in (0.0, 400.0, 999.0):
         time = torch.tensor(t)
-        found = sequence.levels(VP(), t)
+        found = levels(VP(), t)
         assert found == pytest.approx((float(VP().alpha(time)), float(VP().sigma(time))))
-    assert sequence.levels(VP(), -1.0) == (1.0, 0.0)
-    assert sequence.levels(VPSDE(), 1.0)[1] == pytest.approx(1.0, abs=1e-4)
+    assert levels(VP(), -1.0) == (1.0, 0.0)
+    assert levels(VPSDE(), 1.0)[1] == pytest.approx(1.0, abs=1e-4)
     for process in (CLD(), Blur(8)):
-        clean, noisy = (sequence.levels(process, t) for t in (1e-4, process.t_start))
+        clean, noisy = (levels(process, t) for t in (1e-4, process.t_start))
         assert clean == pytest.approx((1.0, 0.0), abs=0.02)
         assert noisy == pytest.approx((0.0, 1.0), abs=0.02)
     generator = torch.Generator().manual_seed(0)  # against noisy images themselves
     noise = torch.randn(400, 2, 4, 4, generator=generator)
     cld, time = CLD(), torch.full((400,), 0.3)
     x = cld.drop(cld.perturb(torch.zeros(400, 1, 4, 4), time, noise))
-    assert sequence.levels(cld, 0.3)[1] == pytest.approx(float(x.std()), rel=0.03)
+    assert levels(cld, 0.3)[1] == pytest.approx(float(x.std()), rel=0.03)
 
 
 def test_a_walk_without_common_times_is_refused(exp: Path, capsys) -> None:
@@ -185,11 +186,11 @@ def test_the_evaluations_beside_those_of_the_walk_are_kept(exp: Path) -> None:
     folder = exp / "image_samples/beside"
     more = ["--n_samples", "1", "--frames", "3", "-i", "beside"]
     assert main(words(exp, "--sequence", *more)) == 0
-    record = json.loads((folder / "samples.json").read_text())
-    assert record["nfe"] == 5 and record["nfe_beside"] == 2  # the last frame is the clean image
+    recipe = json.loads((folder / "samples.json").read_text())["recipe"]
+    assert recipe["nfe"] == 5 and recipe["picture"]["nfe_beside"] == 2  # the last frame is clean
     plan = ["--skip_type", "quad", "--show", "x", "--overwrite"]
     assert main(words(exp, "--sequence", *more, *plan)) == 0
-    assert "nfe_beside" not in json.loads((folder / "samples.json").read_text())
+    assert "nfe_beside" not in (folder / "samples.json").read_text()
 
 
 def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys) -> None:
@@ -199,14 +200,14 @@ def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys)
         mode = [*given, "--img2img", "--strength", strength]
         assert main(words(exp, *mode, "-i", f"walked{strength}")) == 0
         record = json.loads((exp / f"image_samples/walked{strength}/samples.json").read_text())
-        assert record["nfe"] == nfe
+        assert record["recipe"]["nfe"] == nfe
         capsys.readouterr()
         assert main(plan_of(exp, mode)) == 0
         shown = capsys.readouterr().out
         assert (f"{nfe} network evaluations" if nfe else "no step is walked") in shown
     mode = [*given, "--inpaint", "--mask", "half", "--fill", "repaint:2:3"]
     assert main(words(exp, *mode, "-i", "holes")) == 0
-    record = json.loads((exp / "image_samples/holes/samples.json").read_text())
+    record = json.loads((exp / "image_samples/holes/samples.json").read_text())["recipe"]
     assert record["nfe"] > 5
     capsys.readouterr()
     assert main(plan_of(exp, mode)) == 0
@@ -255,7 +256,7 @@ def test_other_training_images_are_other_pictures(exp: Path, monkeypatch, capsys
     monkeypatch.setattr(MemoryDataset, "fingerprint", lambda _: "2" * 64)
     assert main(command) == 2
     assert "fingerprint" in capsys.readouterr().err
-    monkeypatch.setattr(evaluate, "KEPT_FEATURES", 9)
+    monkeypatch.setattr(reference, "KEPT_FEATURES", 9)
     assert main([*command, "--neighbours", "10"]) == 2
     assert "--neighbours 10: only 9 training images" in capsys.readouterr().err
 
@@ -271,7 +272,7 @@ def test_the_same_command_finds_its_folder_and_another_is_refused(exp: Path, cap
         ([*one, "--frames", "4"], "frames 3, now 4"),
         ([*one, "--n_samples", "2"], "n_samples 1, now 2"),
         ([*one, "--seed", "9"], "seed 1234, now 9"),
-        (words(exp, "--images", "-i", "own", "--n_samples", "1"), "picture sequence, now None"),
+        (words(exp, "--images", "-i", "own", "--n_samples", "1"), "picture sequence, now null"),
         (words(exp, "--grid", "1x1", "-i", "own"), "picture sequence, now grid"),
     ):
         assert main(other) == 2

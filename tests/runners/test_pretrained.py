@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -75,15 +76,73 @@ def test_every_layout_gives_the_same_images(tmp_path: Path, network) -> None:
         assert np.array_equal(other, drawn[0])
 
 
-def test_a_folder_of_the_ddim_repository_is_sampled_from(tmp_path: Path) -> None:
+@pytest.fixture
+def ddim(tmp_path: Path) -> list[str]:
+    """A run as the DDIM repository's trainer leaves it, all its files; the words that name it."""
     run = tmp_path / "logs/old"
     run.mkdir(parents=True)
+    state = torch.load(GOLDEN / "ckpt.pth", weights_only=True)
+    for step in (1, 5, 5000):
+        earlier = [{**part} if isinstance(part, dict) else part for part in state]
+        name = next(iter(earlier[-1]))
+        earlier[-1][name] = earlier[-1][name] * (1 + 1 / step)
+        torch.save(earlier, run / f"ckpt_{step}.pth")
     shutil.copy(GOLDEN / "ckpt.pth", run / "ckpt.pth")
+    (run / "config.yml").write_text("!!python/object:argparse.Namespace\ndata: 1\n")
+    (run / "stdout.txt").write_text("INFO - runner.py\n")
     words = ["--config", "cifar10.yml", "--exp", str(tmp_path), "--doc", "old", "--device", "cpu"]
-    more = ["--sample", "--images", "--n_samples", "3", "--timesteps", "4", *SMALL]
-    assert main([*words, *more]) == 0
+    return [*words, "--ni", *SMALL]
+
+
+DRAWN = ["--sample", "--images", "--n_samples", "3", "--timesteps", "4"]
+
+
+def test_a_folder_of_the_ddim_repository_is_sampled_from(tmp_path: Path, ddim: list[str]) -> None:
+    assert main([*ddim, *DRAWN]) == 0
     assert draw(tmp_path, str(GOLDEN / "ckpt.pth"), "direct") == 0
     assert np.array_equal(images(tmp_path), images(tmp_path, "direct"))
+
+
+@pytest.mark.parametrize("step", ["1", "5"])
+def test_a_step_of_the_ddim_repository_is_sampled_from(
+    tmp_path: Path, ddim: list[str], step: str
+) -> None:
+    assert main([*ddim, *DRAWN, "--sampling.ckpt_id", step, "-i", "step"]) == 0
+    assert draw(tmp_path, str(tmp_path / f"logs/old/ckpt_{step}.pth"), "direct") == 0
+    assert np.array_equal(images(tmp_path, "step"), images(tmp_path, "direct"))
+    assert main([*ddim, *DRAWN, "-i", "newest"]) == 0
+    records = (tmp_path / f"image_samples/{name}/samples.json" for name in ("step", "newest"))
+    one, two = (json.loads(path.read_text())["recipe"] for path in records)
+    assert one["source"].endswith(f"ckpt_{step}.pth") and one["weights"] != two["weights"]
+
+
+def test_steps_of_the_ddim_repository_are_named(tmp_path: Path, ddim: list[str], capsys) -> None:
+    assert main([*ddim, *DRAWN, "--sampling.ckpt_id", "7"]) == 2
+    there = "ckpt.pth, ckpt_1.pth, ckpt_5.pth, ckpt_5000.pth"
+    assert f"sampling.ckpt_id 7: no {tmp_path / 'logs/old/ckpt_7.pth'}; there is {there}" in (
+        capsys.readouterr().err
+    )
+    (tmp_path / "logs/old/ckpt.pth").unlink()
+    assert main([*ddim, *DRAWN]) == 2
+    assert "no ckpt.pth; name one of ckpt_1.pth, ckpt_5.pth" in capsys.readouterr().err
+
+
+def test_a_run_of_the_ddim_repository_is_not_trained_over(
+    tmp_path: Path, ddim: list[str], capsys
+) -> None:
+    before = {p.name: p.read_bytes() for p in (tmp_path / "logs/old").iterdir()}
+    data = ["--data.path", str(tmp_path / "data")]
+    save_images(tmp_path / "data")
+    assert main([*ddim, "--resume_training", *data]) == 2
+    message = capsys.readouterr().err
+    assert "of another program" in message and "another --doc" in message
+    assert {p.name: p.read_bytes() for p in (tmp_path / "logs/old").iterdir()} == before
+
+
+def save_images(folder: Path) -> None:
+    folder.mkdir()
+    for index in range(4):
+        Image.new("RGB", (16, 16), (index, 0, 0)).save(folder / f"{index}.png")
 
 
 def test_published_weights_put_by_hand_are_found(tmp_path: Path) -> None:

@@ -744,9 +744,7 @@ def test_citations_are_of_what_was_run(tmp_path):
 
 
 def test_every_paper_of_a_sampler_has_an_entry():
-    wanted = {part.facts.paper for part in citations.SAMPLERS.parts.values()} | set(
-        citations.GRIDS.values()
-    )
+    wanted = {about.paper for about in citations.ABOUT.values()} | set(citations.GRIDS.values())
     assert wanted <= citations.PAPERS.keys()
 
 

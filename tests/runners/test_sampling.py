@@ -134,8 +134,8 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
     name = f"FD[classifier]-{COUNT}"
     assert record["figures"][name] > 0
     assert name in capsys.readouterr().out
-    made_by = record["made_by"]
-    assert made_by["nfe"] == 5 and made_by["weights_kind"] == "ema 0.9"
+    assert record["recipe"]["nfe"] == record["took"]["nfe"] == 5
+    assert record["recipe"]["average"] == "ema 0.9"
     assert record["n_samples"] == COUNT and record["reference"]["images"] > 1000
     # the same figures again from the images on disk, and without any image written
     figures = record["figures"]
@@ -153,16 +153,17 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
 def test_evaluations_of_an_adaptive_solver_are_counted(exp: Path, capsys) -> None:
     words = ["--fid", "--features", "classifier", "--no_images", "--sample_type", "rk45:0.3"]
     assert main(words_for(exp, "counted", *words)) == 0
-    record = json.loads((exp / "image_samples/counted/eval.json").read_text())["made_by"]
-    assert record["timesteps"] is None and record["sampler"]["rtol"] == 0.3
-    assert record["nfe"] > 7 and f"{record['nfe']:.1f} network eval" in capsys.readouterr().err
+    record = json.loads((exp / "image_samples/counted/eval.json").read_text())
+    recipe, nfe = record["recipe"], record["took"]["nfe"]
+    assert recipe["steps"] is None and recipe["nfe"] is None and recipe["sampler"]["rtol"] == 0.3
+    assert nfe > 7 and f"{nfe:.1f} network eval" in capsys.readouterr().err
 
 
 def test_a_noise_scale_changes_the_samples_and_is_kept(exp: Path, expected, capsys) -> None:
     assert main(words_for(exp, "scaled_eps", "--images", "--eps_scale", "linear:0,1.1")) == 0
     assert not np.array_equal(pictures(exp, "scaled_eps"), expected["eta0"])
     assert main(words_for(exp, "scaled_eps", "--images")) == 2
-    assert "eps_scale" in capsys.readouterr().err
+    assert "scale linear:b=1.1, now none" in capsys.readouterr().err
     assert main(words_for(exp, "unscaled", "--images", "--eps_scale", "linear:0:1")) == 0
     assert np.array_equal(pictures(exp, "unscaled"), expected["eta0"])
 
@@ -280,3 +281,35 @@ def test_too_few_samples_for_a_figure_are_refused_before_sampling(exp: Path, cap
     assert main(words) == 2
     assert "--n_samples 3" in capsys.readouterr().err
     assert not (exp / "image_samples/few").exists()
+
+
+def test_fewer_images_leave_the_others_in_another_folder(exp: Path, expected, capsys) -> None:
+    folder = exp / "image_samples/fewer"
+    shutil.copytree(exp / "image_samples/expected_eta0", folder)
+    words = words_for(exp, "fewer", "--images")
+    words[words.index("--n_samples") + 1] = "7"
+    assert main(words) == 0
+    message = capsys.readouterr().err
+    assert f"13 images beyond the 7 wanted moved to {folder / 'extra'}" in message
+    assert sorted(int(p.stem) for p in folder.glob("*.png")) == list(range(7))
+    kept = (folder / "extra/19.png").stat().st_mtime_ns
+    assert main(words_for(exp, "fewer", "--images")) == 0
+    assert np.array_equal(pictures(exp, "fewer"), expected["eta0"])
+    assert (folder / "19.png").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("verb", ["--test", "--sample"])
+def test_weights_are_read_and_hashed_once(exp: Path, monkeypatch, verb: str) -> None:
+    calls: list[str] = []
+    for name in ("load", "weights_hash"):
+        own = getattr(checkpoint, name)
+
+        def counted(given, *more, name=name, own=own):
+            calls.append(name)
+            return own(given, *more)
+
+        monkeypatch.setattr(checkpoint, name, counted)
+    words = ["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]
+    assert main(words if verb == "--test" else words_for(exp, "once", "--images")) == 0
+    kinds = 2 if verb == "--test" else 1  # an average and the raw weights
+    assert (calls.count("load"), calls.count("weights_hash")) == (1, kinds)

@@ -12,10 +12,11 @@ from PIL import Image
 
 from functions.metrics import Moments
 from main import main
+from runners import report
 from runners.measure.reference import Reference, same_size_distance
-from runners.record import cells
-from runners.record.sweep_folder import Shard
-from runners.report import rewrite
+from runners.record.cells import Cell
+from runners.record.recipe import Recipe
+from runners.record.sweep_folder import Shard, load
 from tests.commands import TINY, run, start, wait_for
 
 COUNT = 20
@@ -39,14 +40,14 @@ def exp(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def reported(monkeypatch) -> list[tuple]:
-    """What the report was asked for; it is looked at elsewhere."""
+    """Calls of the report; what it writes is looked at elsewhere."""
     calls: list[tuple] = []
 
-    def write(folders, out, training, images, board):
-        calls.append((folders, out, training, images, board))
+    def write(folders, out, runs, images, board):
+        calls.append((folders, out, runs, images, board))
         return [out / "report.html"]
 
-    monkeypatch.setattr(rewrite.report, "write", write)
+    monkeypatch.setattr(report, "write", write)
     return calls
 
 
@@ -61,6 +62,10 @@ def words(exp: Path, name: str, samplers: str, steps: str | None, *more: str) ->
 def records(exp: Path, name: str) -> list[dict]:
     paths = sorted((exp / "sweeps" / name).glob("cells-*.jsonl"))
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def cells(exp: Path, name: str) -> list[Cell]:
+    return load(exp / "sweeps" / name).cells
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -88,32 +93,42 @@ def test_every_combination_once(exp: Path, reported, capsys) -> None:
     assert len(found) == len(expected) and {r["cell"] for r in found} == expected
     assert "cell 20/20" in capsys.readouterr().err
     for record in found:
-        assert record["nfe"] == (record["steps"] or record["nfe"]) > 2
-        assert record["n_samples"] == COUNT and record["seconds_per_image"] > 0
-        assert f"FD[classifier]-{COUNT}" in record["figures"]
-        assert (record["sheet"] is None) == (record["seed"] == 1)
-        if record["sheet"]:
-            sheet = Image.open(exp / "sweeps/all" / record["sheet"])
+        assert (
+            not {"doc", "sampler", "seed", "steps", "clip", "weights"} & record.keys()
+        )  # said once
+    sweep = load(exp / "sweeps/all")
+    for cell in sweep.cells:
+        result = cell.measured
+        assert result.nfe == (cell.steps or result.nfe) > 2
+        assert result.n_samples == COUNT and result.seconds_per_image > 0
+        assert f"FD[classifier]-{COUNT}" in result.figures
+        assert result.recipe.sampler["clip"] is False
+        assert (result.recipe.grid, result.recipe.seed) == (cell.grid, cell.seed)
+        assert result.recipe.nfe == (None if cell.steps is None else result.nfe)
+        assert (result.sheet is None) == (cell.seed == 1)
+        if result.sheet:
+            sheet = Image.open(exp / "sweeps/all" / result.sheet)
             assert sheet.size == (8 * 16, 8)
-            assert len(record["neighbours"]) == 8
-            assert all(0 <= i < 1617 and d >= 0 for i, d in record["neighbours"])
-    sweep = cells.load(exp / "sweeps/all")
-    assert sweep.meta["metrics"]["distance"] == f"FD[classifier]-{COUNT}"
-    assert set(sweep.meta["plan"]) == expected and len(sweep.meta["plan"]) == len(expected)
-    data = sweep.meta["dataset"]
+            assert len(result.neighbours) == 8
+            assert all(0 <= i < 1617 and d >= 0 for i, d in result.neighbours)
+    settings = sweep.settings
+    assert settings.metrics["distance"] == f"FD[classifier]-{COUNT}"
+    assert {cell.key for cell in settings.plan} == expected and len(settings.plan) == len(expected)
+    data = settings.dataset
     assert 0 < data["same_size_distance"] != data["real_halves_distance"] > 0
-    assert sweep.meta["docs"]["a"]["config"]["loss"]["skip"] == 9
-    assert sweep.meta["docs"]["b"]["config"]["loss"]["skip"] == 4
-    ((folders, out, training, images, board),) = reported
+    assert settings.docs["a"].config["loss"]["skip"] == 9
+    assert settings.docs["b"].config["loss"]["skip"] == 4
+    assert settings.docs["a"].weights != settings.docs["b"].weights
+    ((folders, out, runs, images, board),) = reported
     assert folders == (out,) == (exp / "sweeps/all",)
-    assert training == {doc: exp / "logs" / doc for doc in "ab"}
+    assert runs == {doc: exp / "logs" / doc for doc in "ab"}
     assert images([0, 3]).shape == (2, 1, 8, 8)
     assert board == exp / "tensorboard/sweeps/all"
 
 
 def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     assert main(words(exp, "same", "s_pndm@power:2", "4", "--eps_scale", "skip:9")) == 0
-    (record,) = records(exp, "same")
+    (cell,) = cells(exp, "same")
     sampling = ["--exp", str(exp), "--doc", "a", "--device", "cpu", "--ni", "--sample", "--images"]
     chosen = [
         "--sample_type",
@@ -128,12 +143,10 @@ def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     assert main([*sampling, *chosen, "-i", "same", "--n_samples", str(COUNT)]) == 0
     folder = exp / "image_samples/same"
     row = np.hstack([np.asarray(Image.open(folder / f"{i}.png")) for i in range(16)])
-    assert np.array_equal(row, np.asarray(Image.open(exp / "sweeps/same" / record["sheet"])))
-    made_by = json.loads((folder / "samples.json").read_text())
-    assert (made_by["timesteps"], made_by["nfe"], record["nfe"]) == (4, 5, 5)
-    assert record["eps_scale"] == "skip"
-    assert made_by["eps_scale"] == {"name": "skip", "k": 9, "tau": 0.99, "noise": "fresh"}
-    assert (made_by["grid"], made_by["sample_type"]) == ("power", "s_pndm")
+    assert np.array_equal(row, np.asarray(Image.open(exp / "sweeps/same" / cell.measured.sheet)))
+    found = Recipe.from_json(json.loads((folder / "samples.json").read_text()))
+    assert cell.measured.recipe.differs(found) == []
+    assert (cell.steps, cell.measured.nfe, cell.measured.recipe.scale) == (4, 5, "skip")
 
 
 def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
@@ -146,9 +159,9 @@ def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     assert path.read_bytes().startswith(before)
     found = keys(exp, "grown")
     assert len(found) == len(set(found)) == 2 * 2 * 2 * 2 + 1
-    meta = cells.load(exp / "sweeps/grown").meta
-    assert set(meta["docs"]) == {"a", "b"}
-    assert sorted(meta["plan"]) == sorted(found)
+    settings = load(exp / "sweeps/grown").settings
+    assert set(settings.docs) == {"a", "b"}
+    assert sorted(cell.key for cell in settings.plan) == sorted(found)
 
 
 def test_killed_and_resumed(exp: Path, capsys) -> None:
@@ -183,7 +196,7 @@ def test_shards_are_disjoint_and_together_complete(exp: Path) -> None:
     command = words(exp, "parts", "ddim,ipndm:2", "3,4,5", "--seeds", "0,1")
     for part in ("0/2", "1/2"):
         assert main([*command, "--shard", part]) == 0
-        assert len(cells.load(exp / "sweeps/parts").meta["plan"]) == 12  # of all shards
+        assert len(load(exp / "sweeps/parts").settings.plan) == 12  # of all shards
     first, second = (
         {json.loads(line)["cell"] for line in path.read_text().splitlines()}
         for path in sorted((exp / "sweeps/parts").glob("cells-?-of-2.jsonl"))
@@ -213,24 +226,24 @@ def test_processes_share_a_cell(exp: Path) -> None:
     assert main(words(exp, "one", "deis:1", "3", "--seeds", "0")) == 0
     code, output = run(*words(exp, "two", "deis:1", "3", "--seeds", "0"), processes=2)
     assert code == 0 and (exp / "sweeps/two/report.html").exists(), output
-    (one,), (two,) = records(exp, "one"), records(exp, "two")
-    assert two["processes"] == 2 and two["nfe"] == 3
-    assert one["figures"] == pytest.approx(two["figures"], rel=1e-5)
-    assert [i for i, _ in one["neighbours"]] == [i for i, _ in two["neighbours"]]
-    first, second = exp / "sweeps/one" / one["sheet"], exp / "sweeps/two" / two["sheet"]
+    one, two = (cells(exp, name)[0].measured for name in ("one", "two"))
+    assert two.processes == 2 and two.nfe == 3 and one.recipe == two.recipe
+    assert one.figures == pytest.approx(two.figures, rel=1e-5)
+    assert [i for i, _ in one.neighbours] == [i for i, _ in two.neighbours]
+    first, second = exp / "sweeps/one" / one.sheet, exp / "sweeps/two" / two.sheet
     assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--n_samples", "21"], "n_samples was 20, now 21"),
-        (["--eps_scale", "skip:5"], "eps_scale was none, now skip:5"),
-        (["--sampling.precision", "bf16"], "precision was fp32, now bf16"),
-        (["--sampling.clip", "true"], "clip was None, now True"),
-        (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size was 20, now 9"),
-        (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets was 100, now 9"),
-        (["--sampling.ema", "none"], "weights of a (step 2 then, step 2 now"),
+        (["--n_samples", "21"], "n_samples 20, now 21"),
+        (["--eps_scale", "skip:5"], "scale none, now skip:5"),
+        (["--sampling.precision", "bf16"], "precision fp32, now bf16"),
+        (["--sampling.clip", "true"], "sampler.clip null, now true"),
+        (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size 20, now 9"),
+        (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets 100, now 9"),
+        (["--sampling.ema", "none"], "average ema 0.9, now raw"),
     ],
 )  # fmt: skip
 def test_another_identity_is_refused(exp: Path, capsys, more: list[str], told: str) -> None:
@@ -258,8 +271,8 @@ def test_cells_of_which_nobody_knows_how_they_were_made(exp: Path, capsys) -> No
     assert "no sweep.json" in error and "--overwrite" in error and error.count("\n") == 1
     assert contents(exp / "sweeps/lost") == before
     assert main([*command, "--eps_scale", "skip:5", "--overwrite"]) == 0
-    (record,) = records(exp, "lost")
-    assert record["eps_scale"] == "skip:5"
+    (cell,) = cells(exp, "lost")
+    assert cell.measured.recipe.scale == "skip:5"
 
 
 def test_the_distance_of_equally_many_real_images() -> None:

@@ -1,0 +1,94 @@
+"""The HTML document: one file that needs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from runners.report import (
+    citations,
+    gain_section,
+    markup,
+    provenance,
+    quality,
+    reader_warnings,
+    sample_sections,
+    training_section,
+    verdict,
+)
+from runners.report.comparison import Comparison
+from runners.report.inline_sheets import Images
+from runners.report.line_styles import variables
+from runners.report.markup import escape
+
+CSS = Path(__file__).with_name("report.css")
+
+
+def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
+    """The whole file. runs: folders of the docs' runs; images: training images by index."""
+    parts = [
+        verdict.section(comparison),
+        quality.evaluations(comparison),
+        quality.time(comparison),
+        gain_section.section(comparison),
+        sample_sections.samples(comparison),
+        training_section.section(comparison, runs),
+        sample_sections.neighbours(comparison, images),
+        provenance.section(comparison),
+        _citations(comparison),
+    ]
+    title = " and ".join(dict.fromkeys(sweep.settings.name for sweep in comparison.sweeps))
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}: samplers compared</title><style>{_css()}</style></head>"
+        f"<body><header><h1>{escape(title)}</h1>{_facts(comparison)}"
+        f'<p class="verdict">{escape(verdict.sentence(comparison))}</p>'
+        f"{reader_warnings.as_html(comparison)}{_contents(parts)}</header>"
+        f"<main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _css() -> str:
+    text = CSS.read_text(encoding="utf-8")
+    return text.replace("/*LIGHT*/", variables(False)).replace("/*DARK*/", variables(True))
+
+
+def _facts(comparison: Comparison) -> str:
+    """One line: data, and the numbers of docs, samplers, steps, seeds, cells and samples."""
+    docs, grids = comparison.docs, comparison.grids
+    counted = {
+        "doc": len(docs),
+        "sampler": len(comparison.samplers),
+        "step count": len([steps for steps in comparison.steps if steps is not None]),
+        "seed": len(comparison.seeds),
+        "finished cell": len(comparison.cells),
+    }
+    words = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counted.items()]
+    if len(docs) == 1:
+        words[0] = f"doc {escape(docs[0].label)}"
+    words[-1] += f" of {comparison.settings.n_samples:,} samples"
+    words += [f"grid {escape(grids[0])}"] if len(grids) == 1 else []
+    data = f"{comparison.dataset.get('dataset')}, {'x'.join(map(str, comparison.shape))}"
+    return f'<p class="facts">{escape(data)} · {" · ".join(words)}</p>'
+
+
+def _contents(parts: Sequence[str]) -> str:
+    links = []
+    for part in filter(None, parts):
+        name = part.split('id="', 1)[1].split('"', 1)[0]
+        title = part.split("<h2>", 1)[1].split("</h2>", 1)[0]
+        links.append(f'<a href="#{name}">{title}</a>')
+    return f"<nav>{''.join(links)}</nav>"
+
+
+def _citations(comparison: Comparison) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in citations.words(comparison))
+    return markup.section(
+        "citations",
+        "Please cite",
+        markup.note("The papers behind the parts that were used here."),
+        f'<ul class="papers">{items}</ul>',
+        markup.code(citations.bibtex(comparison)),
+    )

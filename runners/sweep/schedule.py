@@ -1,0 +1,142 @@
+"""Schedule of a sweep: every cell that a command asks for, in a fixed order."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from configs.command.options import Options
+from configs.schema import Config, ConfigError, from_values, specs
+from runners.model.load import adopt, other_data, weights_for
+from runners.model.weights import Weights
+from runners.record.cells import Cell
+from runners.record.recipe import Recipe
+from runners.record.sweep_settings import Run
+from runners.sampling.recipe import recipe_of
+from runners.sampling.walk import Walk, scale_for, walk_for
+
+log = logging.getLogger("skip_step")
+
+TRAINED = ("loss", "training", "optim", "seed", "comment")  # sections that are a run's own
+UNKNOWN_COST = 100  # evaluations an adaptive solver is taken to need, for the time left only
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell to measure. config, walk: along which its images are drawn; recipe: of these images;
+    pictured: whether a sheet of them is kept.
+    """
+
+    cell: Cell
+    config: Config
+    walk: Walk
+    recipe: Recipe
+    pictured: bool
+
+    @property
+    def sheet(self) -> str | None:
+        """Path of the first images below the sweep's folder."""
+        if not self.pictured:
+            return None
+        slug = re.sub(r"[^\w.=+-]+", "-", self.cell.key)
+        return f"sheets/{slug}-{zlib.crc32(self.cell.key.encode()):08x}.png"
+
+    @property
+    def cost(self) -> int:
+        """Evaluations per image, as far as they are known beforehand."""
+        return self.walk.plan.nfe or UNKNOWN_COST
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Runs by name, and all tasks of a command. first: weights of the first run, whose cells are
+    drawn first.
+    """
+
+    docs: dict[str, Run]
+    tasks: list[Task]
+    first: Weights
+
+
+def schedule(config: Config, options: Options, device_type: str) -> Schedule:
+    """Read every run and combine it with the samplers, steps and seeds of the command.
+
+    Raises ConfigError for runs of different data, and for a combination that is not possible.
+    """
+    docs, tasks, first = dict[str, Run](), dict[str, Task](), None
+    items = options.samplers or (str(config.sampler()),)
+    for doc in options.docs:
+        own = replace(options, doc=doc)
+        found = weights_for(config, own)
+        first = first or found
+        if text := other_data(first, found):
+            raise ConfigError(f"--docs: {options.docs[0]} and {doc} differ in {text}")
+        adopted = adopt(config, found)
+        for item in items:
+            for task in _tasks(doc, item, adopted, found, options, device_type):
+                tasks.setdefault(task.cell.key, task)  # two items may mean one sampler
+        docs[doc] = _run(task.recipe, adopted, found, own.run)
+    assert first is not None  # the command line names a doc
+    if options.steps and all(task.cell.steps is None for task in tasks.values()):
+        raise ConfigError(f"--timesteps has no effect with {', '.join(items)}: leave it out")
+    for text in dict.fromkeys(text for task in tasks.values() for text in task.walk.warnings):
+        log.warning(text)
+    return Schedule(docs, list(tasks.values()), first)
+
+
+def _run(recipe: Recipe, config: Config, found: Weights, folder: Path) -> Run:
+    values = config.model_dump(mode="json")
+    if found.config is not None:  # how it was trained
+        own = from_values(found.config, found.source).model_dump(mode="json")
+        values |= {key: own[key] for key in TRAINED}
+    return Run.of(recipe, run=str(folder), config=values)
+
+
+def _tasks(
+    doc: str, item: str, config: Config, found: Weights, options: Options, device_type: str
+) -> Iterator[Task]:
+    """Tasks of one run and one SAMPLER[@GRID]."""
+    steps = options.steps or (config.sampling.timesteps,)
+    seeds = options.seeds or (config.seed,)
+    own = _keys(item)
+    adaptive = specs.sampler(own["sample_type"]).part.facts.adaptive
+    if steps == (None,) and not adaptive:
+        raise ConfigError("--timesteps is missing, as in --timesteps 10,20,50")
+    for count in (None,) if adaptive else steps:
+        chosen, walk = _walk(doc, item, config, {**own, "timesteps": count})
+        for seed in seeds:
+            seeded = chosen.model_copy(update={"seed": seed})
+            cell = Cell(doc, walk.sampler, walk.grid, walk.asked, seed)
+            recipe = recipe_of(found, seeded, walk, device_type)
+            yield Task(cell, seeded, walk, recipe, pictured=seed == seeds[0])
+
+
+def _walk(doc: str, item: str, config: Config, keys: dict[str, Any]) -> tuple[Config, Walk]:
+    sampling = config.sampling.model_copy(update=keys)
+    config = config.model_copy(update={"sampling": sampling})
+    process = config.process()
+    try:
+        scale_for(config, process)  # refuses what does not fit the process
+        return config, walk_for(config, process)
+    except ValueError as err:
+        where = [doc, item, *([f"{sampling.timesteps} steps"] if sampling.timesteps else [])]
+        raise ConfigError(f"--sweep: the cell {', '.join(where)}: {err}") from err
+
+
+def _keys(item: str) -> dict[str, Any]:
+    """Keys of the config for SAMPLER[@GRID]; keys that would be options of one sampler are unset.
+
+    Raises ConfigError for an item that means nothing.
+    """
+    text, at, grid = item.partition("@")
+    try:
+        specs.sampler(text)
+        found = {"skip_type": str(specs.grid(grid))} if at else {}
+    except specs.SpecError as err:
+        raise ConfigError(f"--samplers {item}: {err}") from err
+    return {"sample_type": text, **found, **dict.fromkeys(("nfe", "order", "variable"))}

@@ -1,0 +1,173 @@
+"""The training loop: when to save, to validate, to draw a sheet and to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from configs.schema import Config
+from datasets import ImageDataset
+from datasets.loader import batches
+from functions.loss import LOSSES
+from models import checkpoint
+from runners.machine.signals import STOPPED, StopRequest, stop_request
+from runners.machine.versions import versions
+from runners.measure.held_out import held_out_loss
+from runners.measure.window import Window
+from runners.record import image_files
+from runners.train.journal import Journal, memory
+from runners.train.resume import identity
+from runners.train.sheet import draw_sheet
+from runners.train.trainer import NonFiniteLossError, Step, Trainer
+
+log = logging.getLogger("skip_step")
+
+VALIDATED = 2048  # held-out images looked at while training; --test looks at all
+
+
+class TrainingRun:
+    """A trainer in its folder `run`. board: TensorBoard's folder; held_out: images to validate on,
+    None where there are none.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        run: Path,
+        board: Path,
+        dataset: ImageDataset,
+        held_out: ImageDataset | None,
+    ) -> None:
+        self.trainer, self.run, self.board = trainer, run, board
+        self.config, self.ranks = trainer.config, trainer.ranks
+        self.dataset, self.held_out = dataset, held_out
+        self.total = total_steps(self.config, len(dataset))
+
+    def go(self) -> None:
+        """Train to the end. Exits with STOPPED, after saving, on request. Raises RuntimeError that
+        names the last good checkpoint where the loss stops being finite.
+        """
+        self._introduce()
+        step, total = self.trainer.step, self.total
+        if step >= total:
+            log.info("%s has all its %d steps; raise training.n_iters to go on", self.run, total)
+            return
+        journal = Journal(self.run, self.board, step, total, self.ranks)
+        window = Window(self.trainer.denoiser.process, self.ranks)
+        with closing(journal), stop_request() as stop:
+            try:
+                self._train(journal, window, stop)
+            except NonFiniteLossError as err:
+                steps = checkpoint.steps(self.run)
+                good = checkpoint.path_of(self.run, steps[-1]) if steps else "none yet"
+                raise RuntimeError(f"{err}; last good checkpoint: {good}") from err
+
+    def _train(self, journal: Journal, window: Window, stop: StopRequest) -> None:
+        training = self.config.training
+        stream = batches(
+            self.dataset,
+            training.batch_size,
+            self.config.seed,
+            self.trainer.step,
+            self.ranks.rank,
+            self.ranks.world,
+            0 if self.dataset.in_memory else self.config.data.num_workers,
+        )
+        for step in self.trainer.steps(stream):
+            window.add(step.t, step.loss)
+            journal.advance(step)
+            stopping = self.ranks.any(bool(stop))[0]
+            last = step.step >= self.total
+            if last or stopping or step.step % training.snapshot_freq == 0:
+                self.save()
+            if stopping and not last:
+                log.warning("stopped at step %d; --resume_training goes on", step.step)
+                raise SystemExit(STOPPED)
+            self._report(step, window, journal, last)
+            if last:
+                return
+
+    def save(self) -> None:
+        """Write a checkpoint and delete the ones that are kept no longer."""
+        step = self.trainer.step
+        state = {
+            **self.trainer.state(),
+            "config": self.config.model_dump(mode="json"),
+            "versions": versions(),
+            "data": identity(self.dataset),
+        }
+
+        def write() -> None:
+            checkpoint.save(checkpoint.path_of(self.run, step), state)
+            training = self.config.training
+            checkpoint.prune(self.run, training.keep_last, training.milestone_freq)
+
+        self.ranks.on_first(write)
+
+    def _report(self, step: Step, window: Window, journal: Journal, last: bool) -> None:
+        """Log the losses, validate, draw a sheet: each where it is due, with frequency 0 never."""
+        training = self.config.training
+
+        def due(every: int) -> bool:
+            return every > 0 and (last or step.step % every == 0)
+
+        if due(training.log_freq):
+            values: dict[str, Any] = window.report()
+            values |= {"grad_norm": float(step.grad_norm), "lr": step.lr}
+            values |= memory(self.ranks.device)
+            journal.scalars(step.step, values)
+            if not sys.stderr.isatty():
+                log.info(
+                    "step %d: loss %.5f, %.0f images/s",
+                    step.step,
+                    values["loss"],
+                    values["images_per_second"],
+                )
+        if self.held_out is not None and due(training.validation_freq):
+            journal.scalars(step.step, self._validate(self.held_out))
+        if due(training.sample_freq):
+            self._draw(step.step, journal)
+        if due(training.log_freq):
+            window.reset()
+
+    def _validate(self, held_out: ImageDataset) -> dict[str, float]:
+        with self.trainer.averaged() as denoiser:
+            values = held_out_loss(denoiser, held_out, self.config, self.ranks, VALIDATED)
+        return {f"held_out/{name}": value for name, value in values.items()}
+
+    def _draw(self, step: int, journal: Journal) -> None:
+        if not self.ranks.first:
+            return
+        with self.trainer.averaged() as denoiser:
+            sheet = draw_sheet(denoiser, self.config, self.ranks.device)
+        journal.picture(step, "samples", image_files.pixels(sheet))
+        image_files.save(sheet, self.run / "samples" / f"step_{step}.png")
+
+    def _introduce(self) -> None:
+        """Log what is trained, and what a person should know about the loss."""
+        config, network = self.config, self.trainer.network
+        log.info(
+            "training %s (%s parameters) on %s images of %s, loss %s, batch %d, %d processes, %s",
+            config.model.name,
+            f"{sum(p.numel() for p in network.parameters()):,}",
+            f"{len(self.dataset):,}",
+            self.dataset.name,
+            config.loss.name,
+            config.training.batch_size,
+            self.ranks.world,
+            self.ranks.device,
+        )
+        warn = LOSSES.parts[config.loss.name].facts.warn
+        if warn and (text := warn(self.trainer.denoiser.process, **config.loss.options)):
+            log.warning("%s", text)
+
+
+def total_steps(config: Config, images: int) -> int:
+    """Updates until the earlier of n_iters and n_epochs."""
+    training = config.training
+    if training.n_epochs is None:
+        return training.n_iters
+    return min(training.n_iters, -(-training.n_epochs * images // training.batch_size))
