@@ -35,7 +35,7 @@ def need_scalar(process: Process, name: str) -> VariancePreserving:
     name is not defined there.
     """
     if not isinstance(process, VariancePreserving):
-        raise ValueError(f"{name} is defined for variance-preserving processes only")
+        raise ValueError(f"{name} is defined for the variance-preserving processes only")
     return process
 
 

@@ -204,4 +204,4 @@ def test_the_wrong_loss_for_a_runs_process_is_refused(tmp_path, capsys):
     words = ["--exp", str(tmp_path), "--doc", "run", "--training.n_iters", "1"]
     assert main([*TINY, *words, "--config", "digits_cld.yml"]) == 0
     assert main(["--exp", str(tmp_path), "--doc", "run", "--test", "--config", "digits.yml"]) != 0
-    assert "L_skip is defined for variance-preserving" in capsys.readouterr().err
+    assert "L_skip is defined for the variance-preserving" in capsys.readouterr().err

@@ -306,7 +306,7 @@ def test_the_checks_of_a_loss_before_training():
     with pytest.raises(ValueError, match="skip 20 is not valid; .*below 20"):
         facts.check(VP(steps=20), **{**options, "skip": 20})
     for process in (CLD(), Blur(4)):
-        with pytest.raises(ValueError, match="L_skip is defined for variance-preserving"):
+        with pytest.raises(ValueError, match="L_skip is defined for the variance-preserving"):
             facts.check(process, **options)
     assert facts.warn(VP(), **options) == ""
     first = losses.clamped_from(VP("cosine"), 9)
