@@ -10,15 +10,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from configs.command import parse
+from configs.command.locate import config_of
+from configs.command.parse import Command
+from configs.command.usage import UnknownFlagError, UsageError
 from configs.schema.problems import ConfigError
-
-if TYPE_CHECKING:
-    from configs.command.options import Options
-    from configs.schema import Config
-    from runners.sampling.walk import Walk
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -27,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
     debug = False
     try:
-        command = parse.parse(sys.argv[1:] if argv is None else argv)
+        command = _parse(sys.argv[1:] if argv is None else argv)
         debug = command.options.verbose == "debug"
         _run(command)
-    except (parse.UsageError, ConfigError) as err:
+    except (UsageError, ConfigError) as err:
         if _rank() == 0:
             _say(err, debug)
         return USAGE
@@ -47,52 +44,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(command: parse.Command) -> None:
-    _start_log(command.options.verbose)
-    from configs.command import locate
+def _parse(argv: Sequence[str]) -> Command:
+    """Read the command line. The flags of pictures are known once their room is imported, which
+    takes a while and is done only where they are wanted.
+    """
+    parse.run_imports(argv)
+    if {"--sample", "--help", "-h"} & set(argv):
+        import runners.picture  # noqa: F401
+    try:
+        return parse.parse(argv)
+    except UnknownFlagError:
+        import runners.picture  # noqa: F401, F811
 
-    if command.verb == "list_samplers":
+        return parse.parse(argv)
+
+
+def _run(command: Command) -> None:
+    _start_log(command.options.verbose)
+    verb, options = command.verb, command.options
+    if verb in ("list_samplers", "list_parts"):
+        import runners.picture  # noqa: F401
         from runners.look import list_parts
 
-        return _print(list_parts.list_samplers())
-    if command.verb == "report":
+        return _print(getattr(list_parts, verb)())
+    if verb == "json_schema":
+        from configs.schema.json_schema import json_schema
+
+        return _print([json_schema()])
+    if verb == "report":
         from runners.report import report
 
         if _rank() == 0:
-            report(command.options, command.config, command.overrides)
+            report(options, command.config, command.overrides)
         return None
-    config = locate.config_of(command)
-    if command.verb == "print_plan":
-        from runners.look import print_plan
-
-        return _print(print_plan.print_plan(config, _walk_of(config, command.options)))
-    if command.verb == "describe":
-        from runners.look import dry_run
-
-        return dry_run.describe(config, command.options)
-    if command.verb == "check_data":
-        from runners.look import check_data
-
-        return check_data.check_data(config, command.options)
     from runners.diffusion import Diffusion
 
-    with Diffusion(config, command.options) as diffusion:
-        getattr(diffusion, command.verb)()
+    with Diffusion(config_of(command), options) as diffusion:
+        getattr(diffusion, verb)()
     return None
-
-
-def _walk_of(config: Config, options: Options) -> Walk | None:
-    """The walk of plain samples or of the picture that is asked for."""
-    from runners.picture import mode_of
-    from runners.sampling.walk import walk_for
-
-    process = config.process()
-    walk = walk_for(config, process)
-    if options.picture is None:
-        return walk
-    mode = mode_of(options)
-    mode.identity(config)  # refuses what cannot be pictured
-    return mode.walked(config, process, walk)
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -86,6 +86,11 @@ class Part(Generic[B, F]):
         found = {key: parameter.default for key, parameter in self.options.items()}
         return {key: value for key, value in found.items() if value is not inspect.Parameter.empty}
 
+    def make(self, options: Mapping[str, Any], **given: Any) -> Any:
+        """Build the part. given: what the program fills in, as far as the part takes it."""
+        taken = inspect.signature(self.build).parameters
+        return self.build(**options, **{k: v for k, v in given.items() if k in taken})
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 

@@ -81,12 +81,15 @@ def fits(annotation: Any, value: Any) -> bool:
     return value == value
 
 
-def read(annotation: Any, text: str) -> Any:
+def read(annotation: Any, text: str | Sequence[str]) -> Any:
     """A value from the text of a flag or a spec. Raises ValueError with `words`."""
     from pydantic import ValidationError
 
     if text in ("none", "null") and type(None) in get_args(annotation):
         return None
+    if get_origin(annotation) is tuple:  # of one kind of items, as typed or separated by commas
+        items = text.strip("[] ").split(",") if isinstance(text, str) else text
+        return tuple(read(get_args(annotation)[0], item.strip()) for item in items)
     try:
         value = _adapter(annotation).validate_strings(text)
     except ValidationError:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from functions.process import VP, Process, apply
-from functions.rows import pairs, transfer
+from functions.rows import transfer
 
 # Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last is the fifth-order result.
 ROWS = (
@@ -48,17 +48,6 @@ class Adaptive:
             f"probability flow from {self.t:g} to {self.s:g} by Dormand-Prince 5(4), rtol "
             f"{self.rtol:g}, atol {self.atol:g}; every image chooses its own steps"
         )
-
-
-def rk45(process: Process, grid: Tensor, rtol: float = 1e-5, atol: float = 1e-5) -> Adaptive:
-    """The adaptive solver between the two ends of a grid. Raises ValueError for tolerances that are
-    not positive, for a grid that is not decreasing and for CLD's L parametrisation.
-    """
-    if not (rtol > 0 and atol > 0):
-        raise ValueError(f"tolerances should be above 0, not rtol {rtol:g} and atol {atol:g}")
-    steps = pairs(grid)
-    transfer(process, *steps[0])  # refuses a process whose flow is not that of its factor
-    return Adaptive(process, float(steps[0][0]), float(steps[-1][1]), rtol, atol)
 
 
 def solve(
@@ -156,6 +145,3 @@ def _trial(
         ahead = v + length * sum(w * k for w, k in zip(row, slopes, strict=True))
         slopes.append(flat.slope(ahead, u + h * sum(row)))
     return ahead, slopes[-1], length * sum(w * k for w, k in zip(ERROR, slopes, strict=True))
-
-
-ADAPTIVE: dict[str, Callable[..., Adaptive]] = {"rk45": rk45}

@@ -145,6 +145,9 @@ def solve(
     for i, stage in enumerate(plan.stages):
         if stage.evaluate:
             answers[i] = predict(x, stage.t)
+            if answers[i].shape != x.shape:  # never broadcast
+                shapes = f"{tuple(answers[i].shape)} to a state {tuple(x.shape)}"
+                raise ValueError(f"stage {i}: the network answers {shapes}")
         x = apply(stage.A, base)
         for j, coef in stage.B.items():
             x = accumulate(x, coef, answers[j])

@@ -28,13 +28,6 @@ def need_steps(steps: Sequence[object], least: int, what: str) -> None:
         raise ValueError(f"{what} needs at least {least} steps, not {len(steps)}")
 
 
-def need_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse an option that is none of its choices."""
-    if value not in choices:
-        known = ", ".join(map(str, choices))
-        raise ValueError(f"{name} should be one of {known}, not {value}")
-
-
 def need_scalar(process: Process, what: str) -> VariancePreserving:
     """The process, where its coefficients are single numbers; `what` is not defined elsewhere."""
     if not isinstance(process, VariancePreserving):

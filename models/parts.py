@@ -25,9 +25,12 @@ class NetworkFacts(Facts):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorFacts(Facts):
-    """needs_labels: whether the data set must have labels."""
+    """needs_labels: whether the data set must have labels. gives_logits: whether class logits come
+    beside the features, as the inception score needs them.
+    """
 
     needs_labels: bool
+    gives_logits: bool
 
 
 NETWORKS: Registry[Callable[..., nn.Module], NetworkFacts] = Registry("network", NetworkFacts)

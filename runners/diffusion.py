@@ -6,11 +6,15 @@ from functools import cached_property
 
 from configs.command.options import Options
 from configs.schema import Config
+from runners.look.check_data import check_data
+from runners.look.dry_run import dry_run
+from runners.look.print_plan import print_plan
 from runners.machine import precision, processes
 from runners.machine.processes import Ranks
 from runners.picture import picture
 from runners.report import write_report
 from runners.sample import sample
+from runners.sampling.walk import walk_for
 from runners.sweep import sweep
 from runners.test import test
 from runners.train import train
@@ -56,3 +60,20 @@ class Diffusion:
     def test(self) -> None:
         """Measure the held-out loss, for the averaged and the raw weights."""
         test(self.config, self.options, self.ranks)
+
+    def print_plan(self) -> None:
+        """Print the coefficients of the walk that would be taken, for a picture too."""
+        process = self.config.process()
+        walk, mode = walk_for(self.config, process), self.options.picture
+        if mode is not None:
+            mode.identity(self.config)  # refuses what cannot be pictured
+            walk = mode.walked(self.config, process, walk)
+        processes.say(print_plan(self.config, walk))
+
+    def dry_run(self) -> None:
+        """Print the config, the network's size and cost, memory and data counts."""
+        processes.say(dry_run(self.config, self.options))
+
+    def check_data(self) -> None:
+        """Decode every image and print the counts."""
+        check_data(self.config, self.options)

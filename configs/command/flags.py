@@ -6,6 +6,9 @@ import argparse
 import json
 from typing import Any, NoReturn
 
+from configs.command import picture_flags
+from configs.command.usage import UsageError
+
 VERSION = "0.1.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
@@ -25,17 +28,13 @@ exit codes: 0 done, 1 failed, 2 usage, 75 stopped by SIGTERM or SIGUSR1 after sa
 """
 
 
-class UsageError(ValueError):
-    """A command line that makes no sense; the text is one line."""
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
 
 class _Override(argparse.Action):
-    """Collect (dotted key, YAML text, flag); `dest` is the key, --override holds KEY=TEXT."""
+    """Collects (dotted key, YAML text, flag); `dest` is the key, --override holds KEY=TEXT."""
 
     def __call__(
         self,
@@ -69,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     _add_everywhere(everywhere)
     _add_train(made.add_argument_group("train (the default)"))
     _add_sample(made.add_argument_group("sample", "needs --images, --fid or one of the pictures"))
-    _add_pictures(made.add_argument_group("pictures", "with --sample, one at a time"))
+    picture_flags.add(made.add_argument_group("pictures", "with --sample, one at a time"))
     _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))
@@ -105,6 +104,13 @@ def _add_everywhere(group: Group) -> None:
         help="set any key of the config, as in --optim.lr 2e-4 --model.ch_mult [1,2,2]",
     )
     group.add_argument("--override", action=_Override, help=argparse.SUPPRESS)
+    group.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        metavar="FILE",
+        help="run a Python file that registers parts of your own; repeatable",
+    )
     _switch(group, "--ni", "never ask a question")
     _switch(group, "--overwrite", "move what is in the way aside; nothing is deleted")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N [auto]")
@@ -139,34 +145,11 @@ def _add_sample(group: Group) -> None:
     _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
     _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
-    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the grid of times, such as karras:7")
+    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the time grid, such as karras:7")
     _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
     _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
-
-
-def _add_pictures(group: Group) -> None:
-    _switch(group, "--sequence", "the way from noise to n_samples [4] images: a sheet, a film")
-    group.add_argument("--show", metavar="WHAT", help="x, x0 (its clean estimate) or both [both]")
-    group.add_argument("--frames", metavar="K", help="evenly in time, start and end included [10]")
-    group.add_argument("--grid", metavar="RxC", help="images 0 to R*C-1 on one sheet, as in 4x8")
-    _switch(group, "--nearest", "n_samples [8] images beside their nearest training images")
-    group.add_argument("--neighbours", metavar="K", help="of every image [5]")
-    text = "between --seeds A,B (four: the corners of a grid) or two images given by --image"
-    _switch(group, "--interpolation", text)
-    group.add_argument("--points", metavar="N", help="from end to end [8]")
-    _switch(group, "--inpaint", "fill what --mask hides of every --image")
-    _switch(group, "--img2img", "draw every --image anew from a noisy version of it")
-    text = "files or folders of images of the model's size"
-    group.add_argument("--image", nargs="+", action="extend", metavar="PATH", help=text)
-    text = "center, half, random:P, or an image file of the model's size: white is filled"
-    group.add_argument("--mask", metavar="MASK", help=text)
-    group.add_argument("--fills", metavar="N", help="of every image [4]")
-    text = "repaint[:JUMP[:TIMES]] or replace [repaint:2:10; of cld JUMP is a third of the steps]"
-    group.add_argument("--fill", metavar="HOW", help=text)
-    text = "share of the steps, from 0 (the image itself) to 1 (nothing of it is left)"
-    group.add_argument("--strength", metavar="S", help=text)
 
 
 def _add_sweep(group: Group) -> None:
@@ -184,15 +167,17 @@ def _add_sweep(group: Group) -> None:
 
 
 def _add_measure(group: Group) -> None:
-    _switch(group, "--fid", "with --sample: FID, KID, IS, precision and recall of the images")
+    _switch(group, "--fid", "with --sample: measure the images: FID, KID, ...")
     _switch(group, "--no_images", "with --fid: measure without writing the images")
-    _key(group, "--features", "evaluation.features", "SET", "inception or classifier")
+    _key(group, "--features", "evaluation.features", "SET", "the feature extractor")
     _key(group, "--inception_weights", "evaluation.inception_weights", "FILE", "a local copy")
     _switch(group, "--test", "held-out loss by quartile of t, for the averaged and raw weights")
 
 
 def _add_inspect(group: Group) -> None:
-    _switch(group, "--list_samplers", "print samplers, grids and eps scales; stop")
+    _switch(group, "--list_samplers", "print samplers, time grids and eps scales; stop")
+    _switch(group, "--list_parts", "print everything that a config or a flag may name; stop")
+    _switch(group, "--json_schema", "print the JSON schema of a config file; stop")
     _switch(group, "--print_plan", "print the table of coefficients of what would be sampled; stop")
     _switch(group, "--dry_run", "print config, parameters, FLOPs, memory and data counts; stop")
     _switch(group, "--check_data", "read every image once; count them and name bad files")

@@ -1,4 +1,4 @@
-"""Which config a command means: the file it names, the run's own, or a checkpoint's."""
+"""The config of a command: the file it names, the run's own, or a checkpoint's."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from configs.command.parse import Command, UsageError
-from configs.schema import Config, from_values, load
+from configs.command.parse import Command
+from configs.command.usage import UsageError
+from configs.schema import Config, ConfigError, from_values, load
+from configs.schema.problems import nearest
 
 log = logging.getLogger("skip_step")
 
 
 def config_of(command: Command) -> Config:
-    """The command's config, its overrides included.
+    """The command's config, its overrides and the files it imports included.
 
     Without --config it is the one in the file that --use_pretrained names, or the run's config.yml,
     or the one in the run's newest checkpoint. Raises UsageError or ConfigError.
     """
+    return _found(command).recorded()
+
+
+def _found(command: Command) -> Config:
     if command.config is not None:
-        return load(command.config, command.overrides)
+        return load(command.config, command.overrides, consent=True)
     options = command.options
     if options.use_pretrained:
         return _of_file(Path(options.use_pretrained), command)
@@ -58,6 +64,14 @@ def _refuse_unknown_run(run: Path, command: Command) -> None:
     """A new run needs a config; any other verb needs an existing run."""
     if command.verb == "train" and not command.options.resume_training:
         raise UsageError("--config is missing: a new run needs one, as in --config cifar10.yml")
-    from runners.record.run_folder import require_run
-
     require_run(run)
+
+
+def require_run(run: Path) -> Path:
+    """The folder of an existing run. Raises ConfigError that names the nearest existing one."""
+    if run.is_dir():
+        return run
+    logs, doc = run.parent, run.name
+    known = sorted(path.name for path in logs.iterdir() if path.is_dir()) if logs.is_dir() else []
+    hint = nearest(doc, known) or f"; runs there: {', '.join(known) or 'none'}"
+    raise ConfigError(f"--doc {doc}: no such run in {logs}{hint}")

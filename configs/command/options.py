@@ -1,36 +1,10 @@
-"""What a command says beside the config: where things go, and what is wanted of the verb."""
+"""What a command says beside the config: where files go, and what the verb is to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a picture mode of --sample was told; a mode looks at its own fields only.
-
-    mode: sequence, grid, nearest, interpolation, inpaint or img2img. show: x, x0 or both; frames:
-    how many, at least 2. rows, columns: of a grid. neighbours: of every sample. seeds: two or four
-    of them, () where images are given instead; points: from end to end, at least 2. image: files
-    or folders, as typed. mask: center, half, random:P with 0 < P < 1, or a file; fills: of every
-    image; fill: `replace`, `repaint`, `repaint:JUMP` or `repaint:JUMP:TIMES`, where what is not
-    said is `functions.inpainting.usual`. strength: in [0, 1], the share of the steps.
-    """
-
-    mode: str
-    show: str = "both"
-    frames: int = 10
-    rows: int = 1
-    columns: int = 1
-    neighbours: int = 5
-    seeds: tuple[int, ...] = ()
-    points: int = 8
-    image: tuple[Path, ...] = ()
-    mask: str = ""
-    fills: int = 4
-    fill: str = "repaint"
-    strength: float = 0.0
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,7 +12,8 @@ class Options:
     """Flags of one command. Nothing here changes what is learned; that is the config's.
 
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
-    image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them.
+    image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them;
+    picture is an object of the class that is registered as this picture mode, made of its flags.
     samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
     cells; names: the sweeps below EXP/sweeps that are filled or reported.
     use_pretrained: whence foreign weights come, a file, a folder or a hub id; "" is the published
@@ -55,7 +30,7 @@ class Options:
     images: bool = False
     fid: bool = False
     no_images: bool = False
-    picture: Picture | None = None
+    picture: Any = None
     samplers: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     docs: tuple[str, ...] = ()

@@ -14,29 +14,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from configs import imports
 from configs.command import picture_flags, sweep_flags
-from configs.command.flags import LEVELS, UsageError, parser
+from configs.command.flags import LEVELS, parser
 from configs.command.options import Options
+from configs.command.usage import UnknownFlagError, UsageError
 from configs.schema.problems import known_keys
 
 VERBS = ("sample", "sweep", "report", "test", "check_data")
-LOOKS = {"dry_run": "describe", "print_plan": "print_plan", "list_samplers": "list_samplers"}
-__all__ = ["Command", "Options", "UsageError", "parse"]
+LOOKS = ("dry_run", "print_plan", "list_samplers", "list_parts", "json_schema")
 
-# What has a use beside what only looks or reports: the rest would silently do nothing.
-SHOWN = ("ni", "verbose")
+# Flags that have a use beside those that only look or report: others would silently do nothing.
+SHOWN = ("ni", "verbose", "imports")
 MEANT = ("config", "doc", "exp", "override", *SHOWN)
-DRAWN = (
-    *("sample", "images", "fid", "no_images", "image_folder", "use_pretrained"),
-    *(*picture_flags.MODES, *picture_flags.OWN),
-)
+DRAWN = ("sample", "images", "fid", "no_images", "image_folder", "use_pretrained")
 PLACED = ("device", "overwrite")  # of the command that one looks at before it is run
 HEEDED = {
     "list_samplers": SHOWN,
+    "list_parts": SHOWN,
+    "json_schema": SHOWN,
     "print_plan": (*MEANT, *DRAWN),
     "dry_run": (*MEANT, *DRAWN, *PLACED, "resume_training"),
     "report": ("config", "doc", "exp", "name", *SHOWN),
 }
+IMPORT = re.compile(r"--import(?:=(.*))?", re.DOTALL)
 
 DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -52,12 +53,23 @@ class Command:
     options: Options
 
 
+def run_imports(argv: Sequence[str]) -> None:
+    """Run the files of --import, whose parts may bring flags of their own. Raises UsageError."""
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        match = IMPORT.fullmatch(word)
+        if match and (file := match[1] or following):
+            try:
+                imports.run(file, "--import")
+            except imports.ImportFileError as err:
+                raise UsageError(str(err)) from err
+
+
 def parse(argv: Sequence[str]) -> Command:
-    """The command that was typed. Raises UsageError with one line."""
+    """Read a command line. Raises UsageError with one line."""
     flags, unknown = parser().parse_known_args(_fold_dotted(argv))
     if unknown:
         flags_only = [word for word in unknown if word.startswith("-")]  # the rest are their values
-        raise UsageError("; ".join(_unknown(word) for word in flags_only or unknown))
+        raise UnknownFlagError("; ".join(_unknown(word) for word in flags_only or unknown))
     _check(flags)
     fields = {
         name: getattr(flags, name)
@@ -71,14 +83,14 @@ def parse(argv: Sequence[str]) -> Command:
     picture, overrides = picture_flags.read(flags, overrides)
     if picture is not None:
         fields["picture"] = picture
-        fields.setdefault("image_folder", str(PurePath(flags.doc or "", picture.mode)))
+        fields.setdefault("image_folder", str(PurePath(flags.doc or "", picture.name)))
     for name in (*lists.get("docs", ()), *lists.get("names", ())):
         _check_folder("docs" if name in lists["docs"] else "name", name)
     options = Options(
         **{**fields, **lists}, exp=Path(flags.exp), command=shlex.join(["main.py", *argv])
     )
     verb = next((verb for verb in VERBS if getattr(flags, verb)), "train")
-    verb = next((do for look, do in LOOKS.items() if getattr(flags, look)), verb)
+    verb = next((look for look in LOOKS if getattr(flags, look)), verb)
     _check_presence(verb, flags.config, options)
     return Command(verb, flags.config, tuple(overrides), options)
 
@@ -115,14 +127,14 @@ def _unknown(word: str) -> str:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    """What contradicts itself, or lacks something, before any file is looked at."""
+    """Check the command line for contradictory or missing flags. Reads no file."""
     _check_looks(flags)
     verbs = [f"--{verb}" for verb in VERBS if getattr(flags, verb)]
     if len(verbs) > 1:
         raise UsageError(f"{' and '.join(verbs)} are different things to do; give one")
     verb = verbs[0] if verbs else "training"
     modes = [f"--{name}" for name in picture_flags.given(flags)]
-    every = [f"--{name}" for name in ("images", "fid", *picture_flags.MODES)]
+    every = [f"--{name}" for name in ("images", "fid", *picture_flags.modes())]
     rules = [
         (flags.sample and not modes, f"--sample needs {', '.join(every[:-1])} or {every[-1]}"),
         (
@@ -165,11 +177,13 @@ def _check(flags: argparse.Namespace) -> None:
 
 
 def _check_looks(flags: argparse.Namespace) -> None:
-    """Refuse what has no effect beside the first of HEEDED that was given."""
+    """Refuse flags that have no effect beside the first of HEEDED that was given."""
     look = next((name for name in HEEDED if getattr(flags, name)), None)
     if look is None:
         return
-    heeded = (look, *HEEDED[look], *(PLACED if flags.sample else ()))
+    heeded = {look, *HEEDED[look], *(PLACED if flags.sample else ())}
+    if "sample" in heeded:
+        heeded |= {*picture_flags.modes(), *picture_flags.owners()}
     typed = [
         action.option_strings[-1]
         for action in parser()._actions
@@ -196,8 +210,8 @@ def _check_folder(flag: str, name: str | None) -> None:
 
 
 def _check_presence(verb: str, config: str | None, options: Options) -> None:
-    if verb in ("list_samplers", "check_data", "describe", "print_plan"):
-        return  # the last three say themselves what they lack
+    if verb == "check_data" or verb in LOOKS:
+        return  # each says itself what it lacks
     if verb == "report":
         if not options.names:
             raise UsageError("--report needs --name, the sweep's, or --doc")

@@ -1,141 +1,103 @@
-"""The picture modes of --sample: which one is meant, and what it was told."""
+"""Flags of the picture modes of --sample, read off the modes that are registered."""
 
 from __future__ import annotations
 
 import argparse
-import re
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any, get_origin
 
-from configs.command.flags import UsageError
-from configs.command.options import Picture
-from configs.command.sweep_flags import Overrides, items, whole
+from configs import values
+from configs.command.usage import UsageError
+from configs.parts import KINDS, Part
 
-# Every mode, and the flags that mean something beside it.
-MODES = {
-    "sequence": ("show", "frames"),
-    "grid": (),
-    "nearest": ("neighbours",),
-    "interpolation": ("seeds", "image", "points"),
-    "inpaint": ("image", "mask", "fills", "fill"),
-    "img2img": ("image", "strength"),
-}
-OWN = tuple(dict.fromkeys(flag for flags in MODES.values() for flag in flags))
+Overrides = list[tuple[str, str, str]]
+
 COUNT = "sampling.n_samples"
-COUNTED = {"sequence": 4, "nearest": 8}  # modes that heed --n_samples, and what it is without
-LEAST = {"frames": 2, "neighbours": 1, "points": 2, "fills": 1}
-FILL = re.compile(r"replace|repaint(:[1-9]\d{0,5}){0,2}")
-SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
+MODES = "picture mode"  # the kind; no mode is registered until the room that draws them is imported
+
+
+def modes() -> dict[str, Part[Any, Any]]:
+    """Registered picture modes by name."""
+    return KINDS[MODES].parts if MODES in KINDS else {}
+
+
+def owners() -> dict[str, list[str]]:
+    """Every option of a picture mode, and the modes that have it."""
+    found: dict[str, list[str]] = {}
+    for name, part in modes().items():
+        for option in part.options:
+            if option != part.facts.flag:
+                found.setdefault(option, []).append(name)
+    return found
+
+
+def add(group: argparse._ArgumentGroup) -> None:
+    """A flag for every mode, and one for every option of a mode."""
+    for name, part in modes().items():
+        text, carried = part.facts.helps[""], part.facts.flag
+        if carried:
+            group.add_argument(f"--{name}", metavar=carried.upper(), help=text)
+        else:
+            group.add_argument(f"--{name}", action="store_true", help=text)
+        for option, parameter in part.options.items():
+            if option in ("seeds", carried) or owners()[option][0] != name:
+                continue  # seeds is a flag of sweeps too
+            many = get_origin(parameter.annotation) is tuple
+            several: dict[str, Any] = {"nargs": "+", "action": "extend"} if many else {}
+            shown = "" if parameter.default in (None, "", ()) else f" [{parameter.default}]"
+            text = f"{part.facts.helps[option]}{shown}"
+            group.add_argument(f"--{option}", metavar=option.upper(), help=text, **several)
 
 
 def given(flags: argparse.Namespace) -> list[str]:
     """The modes of --sample that were typed, pictures or not."""
-    names = ("images", "fid", *MODES)
+    names = ("images", "fid", *modes())
     return [name for name in names if getattr(flags, name) not in (None, False)]
 
 
-def read(flags: argparse.Namespace, overrides: Overrides) -> tuple[Picture | None, Overrides]:
-    """What to picture (None: nothing), and the overrides with the number of images that it takes.
-
-    Raises UsageError with one line.
+def read(flags: argparse.Namespace, overrides: Overrides) -> tuple[Any, Overrides]:
+    """The picture mode that was asked for (None: none), made of its flags, and the overrides with
+    the number of images that it takes. Raises UsageError with one line.
     """
-    mode = next((name for name in given(flags) if name in MODES), None)
-    _check_own(flags, mode)
-    if mode is None:
+    name = next((name for name in given(flags) if name in modes()), None)
+    for option, those in owners().items():
+        typed = getattr(flags, option) is not None and not (option == "seeds" and flags.sweep)
+        if typed and name not in those:
+            text = values.either([f"--{mode}" for mode in those])
+            raise UsageError(f"--{option} needs {text}")
+    if name is None:
         return None, overrides
-    found: dict[str, object] = {
-        name: _number(name, text, least)
-        for name, least in LEAST.items()
-        if (text := getattr(flags, name)) is not None
-    }
-    found |= {name: text for name in ("show", "fill", "mask") if (text := getattr(flags, name))}
-    if mode == "grid":
-        found["rows"], found["columns"] = _size(flags.grid)
-    if flags.strength is not None:
-        found["strength"] = _fraction("--strength", flags.strength)
-    found["seeds"] = items("--seeds", flags.seeds, whole(0))
-    found["image"] = tuple(Path(name) for name in flags.image or ())
-    picture = Picture(mode, **found)  # type: ignore[arg-type]
-    _check(flags, picture)
-    return picture, _counted(picture, overrides)
+    part = modes()[name]
+    if getattr(flags, "seeds", None) and any(key == "seed" for key, _, _ in overrides):
+        raise UsageError("--seed and --seeds exclude each other")
+    options = dict(_options(flags, part))
+    try:
+        picture = part.build(**options)
+    except ValueError as err:
+        text = str(err)
+        raise UsageError(text if text.startswith("--") else f"--{name} {text}") from err
+    return picture, _counted(part, picture, overrides)
 
 
-def _check_own(flags: argparse.Namespace, mode: str | None) -> None:
-    for name in OWN:
-        if getattr(flags, name) is None or (name == "seeds" and flags.sweep):
+def _options(flags: argparse.Namespace, part: Part[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for option, parameter in part.options.items():
+        flag = part.name if option == part.facts.flag else option
+        text = getattr(flags, flag)
+        if text is None:
             continue
-        modes = [other for other, own in MODES.items() if name in own]
-        if mode not in modes:
-            first, last = ", ".join(f"--{m}" for m in modes[:-1]), f"--{modes[-1]}"
-            raise UsageError(f"--{name} needs {f'{first} or ' if first else ''}{last}")
+        try:
+            yield option, values.read(parameter.annotation, text)
+        except ValueError as err:
+            raise UsageError(f"--{flag} {text!r} should be {err}") from err
 
 
-def _check(flags: argparse.Namespace, picture: Picture) -> None:
-    mode, seeds, images = picture.mode, picture.seeds, picture.image
-    rules = [
-        (
-            picture.show not in ("x", "x0", "both"),
-            f"--show {picture.show}: should be x, x0 or both",
-        ),
-        (mode in ("inpaint", "img2img") and not images, f"--{mode} needs --image PATH"),
-        (mode == "inpaint" and not picture.mask, "--inpaint needs --mask, such as center"),
-        (mode == "img2img" and flags.strength is None, "--img2img needs --strength, such as 0.5"),
-        (
-            not FILL.fullmatch(picture.fill),
-            f"--fill {picture.fill}: should be replace or repaint[:JUMP[:TIMES]]",
-        ),
-        (
-            mode == "interpolation" and bool(seeds) == bool(images),
-            "--interpolation needs either --seeds A,B or --image FILE FILE",
-        ),
-        (
-            bool(seeds) and mode == "interpolation" and len(seeds) not in (2, 4),
-            f"--seeds {flags.seeds}: should be two or four different seeds",
-        ),
-        (
-            bool(seeds) and any(key == "seed" for key, _, _ in flags.overrides),
-            "--seed and --seeds exclude each other",
-        ),
-    ]
-    for broken, text in rules:
-        if broken:
-            raise UsageError(text)
-    name, colon, share = picture.mask.partition(":")
-    if name == "random" and not (colon and 0 < _fraction("--mask random", share) < 1):
-        raise UsageError(f"--mask {picture.mask}: should be random:P with P between 0 and 1")
-
-
-def _counted(picture: Picture, overrides: Overrides) -> Overrides:
+def _counted(part: Part[Any, Any], picture: Any, overrides: Overrides) -> Overrides:
     """The overrides, with the number of images of this picture among them."""
     typed = [flag for key, _, flag in overrides if key == COUNT]
-    if picture.mode in COUNTED:
-        count = COUNTED[picture.mode]
-        return overrides if typed else [*overrides, (COUNT, str(count), f"--{picture.mode}")]
+    if part.facts.samples is not None:
+        count = (COUNT, str(part.facts.samples), f"--{part.name}")
+        return overrides if typed else [*overrides, count]
     if typed:
-        raise UsageError(f"{typed[0]} has no effect with --{picture.mode}: leave one of them out")
-    if picture.mode == "grid":
-        return [*overrides, (COUNT, str(picture.rows * picture.columns), "--grid")]
-    return overrides
-
-
-def _number(name: str, text: str, least: int) -> int:
-    try:
-        return whole(least)(text)
-    except ValueError as err:
-        raise UsageError(f"--{name} {err}") from err
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = SIZE.fullmatch(text)
-    if not match:
-        raise UsageError(f"--grid {text}: should be ROWSxCOLUMNS, as in 4x8")
-    return int(match[1]), int(match[2])
-
-
-def _fraction(flag: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise UsageError(f"{flag} {text}: should be a number from 0 to 1")
-    return value
+        raise UsageError(f"{typed[0]} has no effect with --{part.name}: leave one of them out")
+    fixed = getattr(picture, "n_samples", None)
+    return [*overrides, (COUNT, str(fixed), f"--{part.name}")] if fixed else overrides

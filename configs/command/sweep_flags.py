@@ -1,4 +1,4 @@
-"""What --sweep and --report are about: lists read from the text of flags."""
+"""Flags of --sweep and --report: lists read from text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from configs.command.flags import UsageError
+from configs import values
+from configs.command import picture_flags
+from configs.command.usage import UsageError
 
 T = TypeVar("T")
 Overrides = list[tuple[str, str, str]]
@@ -49,8 +51,10 @@ def _check(flags: argparse.Namespace) -> None:
     for flag in ("samplers", "docs", "shard"):
         if getattr(flags, flag) is not None and not flags.sweep:
             raise UsageError(f"--{flag} needs --sweep")
-    if flags.seeds is not None and not (flags.sweep or flags.interpolation):
-        raise UsageError("--seeds needs --sweep or --interpolation")
+    modes = picture_flags.owners().get("seeds", [])
+    if flags.seeds is not None and not (flags.sweep or any(getattr(flags, m) for m in modes)):
+        needs = values.either([f"--{name}" for name in ("sweep", *modes)])
+        raise UsageError(f"--seeds needs {needs}")
     if flags.name is not None and not (flags.sweep or flags.report):
         raise UsageError("--name needs --sweep or --report")
     if not flags.sweep:

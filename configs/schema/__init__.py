@@ -1,7 +1,8 @@
 """The schema of a config: sections, keys, ranges, and the errors of those who get them wrong."""
 
-from configs.schema.config import Config, Override, Sampler, dump, find, from_values, load
+from configs.schema.config import Config, Sampler, dump
 from configs.schema.problems import ConfigError, Problem
+from configs.schema.resolve import Override, find, from_values, load
 
 __all__ = [
     "Config",

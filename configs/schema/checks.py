@@ -1,4 +1,4 @@
-"""What must fit together between keys of a config that are valid one by one."""
+"""Checks of a config's keys against each other. Each key alone is already valid."""
 
 from __future__ import annotations
 
@@ -7,121 +7,44 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import specs
-from configs.schema.components import groups_of
-from configs.schema.problems import Problem, nearest, show
-from configs.schema.sections import PROCESS_KEYS
-from configs.schema.source import Values
+from configs.schema.options import part_of, state_shape
+from configs.schema.problems import Problem
+from configs.values import show
 
 if TYPE_CHECKING:
     from configs.schema import Config
+    from functions.process import Process
 
-GROUPS = 32  # channels of the DDPM network are normalised in this many groups
 
-
-def check(config: Config, given: Values, typed: Collection[str]) -> list[Problem]:
-    """Every contradiction in a Config; `given` tells which keys were written by a person, `typed`
-    which of them on the command line.
-    """
-    problems = _times(config) + _data(config) + _network(config)
-    problems += _diffusion(config, given) + _loss(config) + _training(config)
-    problems += _sampler(config, typed) + _sampling(config)
+def check(config: Config, typed: Collection[str]) -> list[Problem]:
+    """Find every contradiction in a Config. typed: the keys that the command line set."""
+    problems = [*_data(config), *_shape(config), *_training(config)]
+    problems += [*_specs(config), *_sampling(config)]
+    if not problems:
+        problems = _sampler(config, typed)
     return problems or _build(config)
 
 
-def _times(config: Config) -> list[Problem]:
-    from functions.times import TIMES
-
-    name = config.training.times
-    text = f"{name} is unknown; it should be {specs.either(TIMES)}{nearest(name, TIMES)}"
-    return [] if name in TIMES else [Problem("training.times", text)]
-
-
 def _data(config: Config) -> list[Problem]:
-    data, problems = config.data, []
-    if data.dataset == "LSUN" and data.category is None:
-        problems.append(Problem("data.category", "is missing; LSUN needs one, such as bedroom"))
-    if data.dataset != "LSUN" and data.category is not None:
-        problems.append(Problem("data.category", f"is LSUN's; {data.dataset} has no categories"))
-    if data.rescaled and data.logit_transform:
+    if config.data.rescaled and config.data.logit_transform:
         text = "true has no effect beside rescaled: true; one of the two should be false"
-        problems.append(Problem("data.logit_transform", text))
-    return problems
+        return [Problem("data.logit_transform", text)]
+    return []
 
 
-def _network(config: Config) -> list[Problem]:
-    data, options = config.data, config.model.options
+def _shape(config: Config) -> list[Problem]:
+    """Options of the network that repeat the shape of the process' state."""
+    values = config.model_dump(include={"data", "model", "diffusion"})
+    part, state = (
+        part_of("model", values["model"]),
+        state_shape(values["data"], values["diffusion"]),
+    )
     problems = []
-    state = data.channels * groups_of(config.diffusion.process)
-    same = {
-        "in_channels": ("channels", state),
-        "out_ch": ("channels", state),
-        "image_size": ("image_size", data.image_size),
-    }
-    for key, (other, want) in same.items():
-        if options.get(key, want) != want:
-            text = f"{options[key]} does not fit data.{other}; it should be {want}, or left out"
+    for key, what in part.facts.shape.items() if part else ():
+        if (found := config.model.options[key]) != state[what]:
+            other = "image_size" if what == "side" else "channels"
+            text = f"{found} does not fit data.{other}; it should be {state[what]}, or left out"
             problems.append(Problem(f"model.{key}", text))
-    problems += _option_ranges(options)
-    mult, ch = options.get("ch_mult", (1,)), options.get("ch")
-    halvings = len(mult) - 1 if isinstance(mult, tuple) else 0
-    if halvings < 0:
-        problems.append(Problem("model.ch_mult", "is empty; it should hold at least one number"))
-    elif data.image_size % 2**halvings:
-        text = f"{show(mult)} halves an image {halvings} times; data.image_size {data.image_size} "
-        text += f"should be divisible by {2**halvings}"
-        problems.append(Problem("model.ch_mult", text))
-    if config.model.name == "ddpm" and isinstance(ch, int) and ch % GROUPS:
-        problems.append(Problem("model.ch", f"{ch} should be a multiple of {GROUPS}"))
-    return problems
-
-
-def _option_ranges(options: dict[str, Any]) -> list[Problem]:
-    """Ranges that the type of a network's option does not tell."""
-    problems = []
-    for key in ("ch", "num_res_blocks", "in_channels", "out_ch", "ch_mult", "attn_resolutions"):
-        value = options.get(key, 1)
-        if any(item < 1 for item in (value if isinstance(value, tuple) else (value,))):
-            text = f"{show(value)} is not valid; it should be at least 1"
-            problems.append(Problem(f"model.{key}", text))
-    if not 0 <= options.get("dropout", 0) < 1:
-        text = f"{options['dropout']} is not valid; it should be at least 0 and below 1"
-        problems.append(Problem("model.dropout", text))
-    return problems
-
-
-def _diffusion(config: Config, given: Values) -> list[Problem]:
-    diffusion, problems = config.diffusion, []
-    for process, keys in PROCESS_KEYS.items():
-        if process != diffusion.process:
-            text = f"belongs to process {process}; process {diffusion.process} does not use it"
-            written = [key for key in keys if key in given.get("diffusion", {})]
-            problems += [Problem(f"diffusion.{key}", text) for key in written]
-    if diffusion.mixed_score == "velocity" and diffusion.process != "cld":
-        text = f"velocity belongs to process cld; process {diffusion.process} has none"
-        problems.append(Problem("diffusion.mixed_score", text))
-    for low, high in (("beta_start", "beta_end"), ("beta_min", "beta_max")):
-        if low not in PROCESS_KEYS[diffusion.process]:
-            continue
-        start, end = getattr(diffusion, low), getattr(diffusion, high)
-        if start > end:
-            problems.append(Problem(f"diffusion.{low}", f"{start:g} is above {high}, {end:g}"))
-    return problems
-
-
-def _loss(config: Config) -> list[Problem]:
-    options: dict[str, Any] = config.loss.options
-    steps, problems = config.diffusion.num_diffusion_timesteps, []
-    if config.loss.name == "skip" and config.diffusion.process not in ("vp", "vpsde"):
-        text = f"skip is defined for vp and vpsde, not for {config.diffusion.process}"
-        problems.append(Problem("loss.name", f"{text}; it should be simple"))
-    if not 1 <= options.get("skip", 1) < steps:
-        text = f"{options['skip']} is not valid; it should be at least 1 and below {steps}, "
-        problems.append(Problem("loss.skip", text + "the number of diffusion steps"))
-    if not 0 <= options.get("tau", 0) <= 1:
-        text = f"{options['tau']} is not valid; it should be at least 0 and at most 1"
-        problems.append(Problem("loss.tau", text))
-    if not options.get("c_max", 1) > 0:
-        problems.append(Problem("loss.c_max", f"{options['c_max']} should be above 0"))
     return problems
 
 
@@ -133,45 +56,47 @@ def _training(config: Config) -> list[Problem]:
     return []
 
 
-def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
-    """Specs that mean nothing, and keys that mean nothing to the chosen sampler."""
-    sampling = config.sampling
-    problems = [
-        *_spec("sampling.skip_type", specs.grid, sampling.skip_type),
-        *_spec("sampling.eps_scale", specs.eps_scale, sampling.eps_scale),
-        *(found := _spec("sampling.sample_type", specs.sampler, sampling.sample_type)),
+def _specs(config: Config) -> list[Problem]:
+    """Texts that name parts."""
+    sampling, evaluation = config.sampling, config.evaluation
+    named: list[tuple[str, Callable[[str], Any], str]] = [
+        ("training.times", specs.times, config.training.times),
+        ("sampling.sample_type", specs.sampler, sampling.sample_type),
+        ("sampling.skip_type", specs.grid, sampling.skip_type),
+        ("sampling.eps_scale", specs.scale, sampling.eps_scale),
+        ("evaluation.features", specs.extractor, evaluation.features),
+        *(("evaluation.metrics", specs.metric, text) for text in evaluation.metrics or ()),
     ]
-    if found:
-        return problems
+    return [problem for key, read, text in named for problem in _spec(key, read, text)]
+
+
+def _spec(key: str, read: Callable[[str], object], text: str) -> list[Problem]:
+    try:
+        read(text)
+    except specs.SpecError as err:
+        return [Problem(key, str(err))]
+    return []
+
+
+def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
+    """Keys that mean nothing to the chosen sampler."""
+    sampling, problems = config.sampling, []
     kind, spec = sampling.sample_type, specs.sampler(sampling.sample_type)
     for key, value in sampling.said.items():
-        if key not in spec.known or key in spec.given:
-            text = f"{specs.show(value)} has no effect with sample_type {kind}; it should be "
+        if key not in spec.part.options or key in spec.given:
+            text = f"{show(value)} has no effect with sample_type {kind}; it should be "
             problems.append(Problem(f"sampling.{key}", text + ("0" if key == "eta" else "null")))
         else:
-            check = partial(spec.with_option, key)
-            problems += _spec(f"sampling.{key}", check, specs.show(value))
-    if specs.is_adaptive(spec.name):
+            problems += _spec(f"sampling.{key}", partial(spec.with_option, key), show(value))
+    if spec.part.facts.adaptive:
         text = f"has no effect with {kind}, which chooses its own steps; it should be left out"
         keys = [key for key in ("timesteps", "nfe") if f"sampling.{key}" in typed]
         problems += [Problem(f"sampling.{key}", text) for key in keys]
     return problems
 
 
-def _spec(key: str, parse: Callable[[str], object], text: str) -> list[Problem]:
-    try:
-        parse(text)
-    except specs.SpecError as err:
-        return [Problem(key, str(err))]
-    return []
-
-
 def _sampling(config: Config) -> list[Problem]:
     sampling, problems = config.sampling, []
-    steps = config.diffusion.num_diffusion_timesteps
-    if config.diffusion.process == "vp" and (sampling.timesteps or 0) > steps:
-        text = f"{sampling.timesteps} is more than the {steps} steps of the diffusion"
-        problems.append(Problem("sampling.timesteps", text))
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
@@ -184,23 +109,61 @@ def _sampling(config: Config) -> list[Problem]:
 
 
 def _build(config: Config) -> list[Problem]:
-    """What only the network, the process and their constructors know: made without memory."""
+    """What only the parts themselves know; the network is made without memory."""
+    try:
+        process = config.process()
+    except ValueError as err:
+        return [_of_option("diffusion", config.diffusion.options, err)]
+    if problems := _network(config, process):
+        return problems
+    loss = config.loss
+    try:
+        check_loss = part_of("loss", loss.model_dump()).facts.check  # type: ignore[union-attr]
+        if check_loss is not None:
+            check_loss(process, **loss.options)
+    except ValueError as err:
+        return [_of_option("loss", loss.options, err)]
+    steps, grid = config.sampling.timesteps, config.grid()
+    if process.steps and (steps or 0) > process.steps:
+        text = f"{steps} is more than the {process.steps} steps of the diffusion"
+        return [Problem("sampling.timesteps", text)]
+    try:
+        grid.build(process, steps or process.steps or 1000, **grid.options)
+    except ValueError as err:
+        return [Problem("sampling.skip_type", str(err))]
+    return []
+
+
+def _network(config: Config, process: Process) -> list[Problem]:
+    """What the network makes of a state, on the meta device: the answer has the state's shape."""
     import torch
 
     from models import build
 
+    data, model = config.data, config.model
+    shape = (1, data.channels * process.groups, data.image_size, data.image_size)
     try:
-        with torch.device("meta"):
-            build(config.model.name, **config.model.options)
-    except (ValueError, TypeError) as err:
-        return [Problem("model", str(err))]
+        with torch.device("meta"), torch.no_grad():
+            network = build(model.name, **model.options)
+            answer = network(torch.zeros(shape), torch.zeros(1))
+    except (ValueError, TypeError, RuntimeError) as err:
+        return [_of_option("model", model.options, err)]
+    if tuple(answer.shape) != shape:
+        text = f"network {model.name} answers {tuple(answer.shape[1:])} to a state {shape[1:]}; "
+        return [Problem("model", text + "its answer should have the shape of the state")]
     try:
-        process = config.process()
+        config.denoiser(network, process)
     except ValueError as err:
-        return [Problem("diffusion", str(err))]
-    grid = specs.grid(config.sampling.skip_type)
-    try:
-        grid.build(process, config.sampling.timesteps or process.steps or 1000, **grid.options)
-    except ValueError as err:
-        return [Problem("sampling.skip_type", str(err))]
+        key = "mixed_score" if config.diffusion.mixed_score != "none" else "predicts"
+        return [Problem(f"diffusion.{key}", str(err))]
     return []
+
+
+def _of_option(section: str, options: Collection[str], err: Exception) -> Problem:
+    """The problem of a part that was not made; its text may begin with the option's name."""
+    text = " ".join(str(err).split())
+    first, _, rest = text.partition(" ")
+    key = first.rstrip(":")
+    if key not in options:
+        return Problem(section, text)
+    return Problem(f"{section}.{key}", rest if first.endswith(":") else text)

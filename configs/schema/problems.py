@@ -1,16 +1,16 @@
-"""What is wrong with a config, as lines: `file: section.key: what; what would be right`."""
+"""Mistakes in a config, as lines: `file: section.key: what is wrong; what would be right`."""
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
 from configs.schema.source import Source
+from configs.values import show, words
 
 
 class ConfigError(ValueError):
@@ -35,12 +35,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.key}: {self.text}" if self.key else self.text
-
-
-def show(value: Any) -> str:
-    """A value as a config would hold it, shortened."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -76,7 +70,7 @@ def unknown_key(key: str, siblings: Iterable[str], everywhere: Iterable[str]) ->
 
 
 def from_pydantic(err: ValidationError, schema: type[BaseModel]) -> list[Problem]:
-    """One problem per key, told with the description of the field."""
+    """One problem per key, told with what the key's annotation allows."""
     problems: dict[str, Problem] = {}
     for detail in err.errors(include_url=False):
         problem = _one(detail["type"], detail["loc"], detail["input"], schema)
@@ -101,7 +95,7 @@ def _one(kind: str, loc: tuple[int | str, ...], value: Any, schema: type[BaseMod
             )
         inner = field.annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            should = field.description
+            should = words(get_type_hints(here, include_extras=True)[part])
             break
         here, should = inner, "a section, with one `key: value` on each line"
     if kind == "missing":

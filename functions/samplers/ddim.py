@@ -5,18 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import PositiveOrZero
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
 from functions.rows import checked, need_scalar, pairs, transfer
 
 
-def ddim(process: Process, grid: Tensor, eta: float = 0.0) -> Plan:
+@SAMPLERS.part(title="DDIM", paper="2010.02502", order="1", nfe="S", aliases={"generalized": ""})
+def ddim(process: Process, grid: Tensor, eta: PositiveOrZero = 0.0) -> Plan:
     """One evaluation a step; eta = 0 is deterministic on any linear process, eta = 1 is DDPM's
     posterior noise. Raises ValueError for eta < 0 or so large that more noise than the process
     holds would be drawn.
     """
-    if eta < 0:
-        raise ValueError(f"eta must be at least 0, not {eta:g}")
+    require(ddim, eta=eta)
     if eta > 0:
         need_scalar(process, "DDIM with eta > 0")
     stages = []

@@ -7,18 +7,27 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import checked, need_choice, need_scalar, pairs
+from functions.rows import checked, need_scalar, pairs
 
 
+@SAMPLERS.part(
+    title="DDPM ancestral sampling",
+    paper="2006.11239",
+    order="1",
+    nfe="S",
+    aliases={"ddpm_noisy": "large"},
+)
 def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "large") -> Plan:
     """Posterior mean of the predicted x0 plus noise, one evaluation a step, none at the last one.
 
     variance: "large" is beta = 1 - abar_t/abar_s (the DDIM repository's `ddpm_noisy`), "small" the
     posterior's beta (1 - abar_s)/(1 - abar_t). Raises ValueError for any other.
     """
-    need_choice("variance", variance, ("large", "small"))
+    require(ddpm, variance=variance)
     need_scalar(process, "DDPM")
     steps = pairs(grid)
     stages = []

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from configs.parts import require
 from functions.exponential import in_lambda, in_rho, in_time
 from functions.multistep import multistep
+from functions.parts import SAMPLERS
 from functions.plan import Plan
 from functions.process import Process
-from functions.rows import checked, need_choice, need_scalar, need_steps, pairs
-
-VARIABLES = ("t", "rho", "lambda")
+from functions.rows import checked, need_scalar, need_steps, pairs
 
 
+@SAMPLERS.part(title="DEIS tAB, rhoAB, lambda", paper="2204.13902", order="order + 1", nfe="S")
 def deis(
     process: Process,
     grid: Tensor,
-    order: int = 3,
+    order: Annotated[int, Ge(0), Le(3)] = 3,
     variable: Literal["t", "rho", "lambda"] = "t",
 ) -> Plan:
     """One evaluation a step; the noise estimate is a polynomial of degree `order` (0 to 3) in
@@ -28,8 +30,7 @@ def deis(
     lambda is infinite, has degree 0. Raises ValueError for another order or variable, fewer than
     order + 1 steps, and for rho and lambda on a process without them.
     """
-    need_choice("variable", variable, VARIABLES)
-    need_choice("order", order, range(4))
+    require(deis, order=order, variable=variable)
     need_steps(pairs(grid), order + 1, f"DEIS of order {order}")
     if variable == "t":
         stages = multistep(grid, lambda i: min(i, order) + 1, partial(in_time, process))

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from configs.parts import require
 from functions.exponential import in_lambda
 from functions.multistep import multistep
+from functions.parts import SAMPLERS
 from functions.plan import Plan
 from functions.process import Process, VariancePreserving
-from functions.rows import checked, need_choice, need_scalar, need_steps, pairs
+from functions.rows import checked, need_scalar, need_steps, pairs
 
 Basis = Literal["x0", "eps"]
 FEW_STEPS = 15  # below this many, the published DPM-Solver++ lowers its order in the last steps
 
 
+@SAMPLERS.part(
+    title="DPM-Solver++ 1M, 2M, 3M, SDE", paper="2211.01095", order="1, 2; 3M: 2", nfe="S"
+)
 def dpm_solver_pp(
     process: Process,
     grid: Tensor,
-    order: int = 2,
+    order: Annotated[int, Ge(1), Le(3)] = 2,
     sde: bool = False,
     basis: Basis = "x0",
     exact: bool = False,
@@ -38,8 +44,7 @@ def dpm_solver_pp(
 
     Raises ValueError for an order outside 1 to 3, fewer steps than the order, sde with basis eps.
     """
-    need_choice("order", order, range(1, 4))
-    need_choice("basis", basis, ("x0", "eps"))
+    require(dpm_solver_pp, order=order, basis=basis)
     if sde and basis == "eps":
         raise ValueError("the SDE of DPM-Solver++ interpolates x0: basis should be x0, not eps")
     scalar, steps = need_scalar(process, "DPM-Solver++"), pairs(grid)
@@ -72,10 +77,11 @@ def _published(found: list[Tensor], h: Tensor) -> list[Tensor]:
     return [found[0], half[0]] if len(found) == 2 else [*found[:2], *half[2:]]
 
 
+@SAMPLERS.part(title="UniPC", paper="2302.04867", order="order + 1 (with corrector)", nfe="S")
 def unipc(
     process: Process,
     grid: Tensor,
-    order: int = 3,
+    order: Annotated[int, Ge(1), Le(3)] = 3,
     variant: Literal["bh2", "bh1"] = "bh2",
     corrector: bool = True,
     basis: Basis = "x0",
@@ -88,9 +94,7 @@ def unipc(
     in the last steps; the last step is not corrected. Raises ValueError for an order outside 1 to 3
     or fewer steps than the order.
     """
-    need_choice("order", order, range(1, 4))
-    need_choice("variant", variant, ("bh2", "bh1"))
-    need_choice("basis", basis, ("x0", "eps"))
+    require(unipc, order=order, variant=variant, basis=basis)
     scalar, steps = need_scalar(process, "UniPC"), pairs(grid)
     need_steps(steps, order, f"UniPC of order {order}")
 

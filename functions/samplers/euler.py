@@ -5,19 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import PositiveOrZero
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
 from functions.rows import pairs, root
 
 
-def euler(process: Process, grid: Tensor, lam: float = 0.0) -> Plan:
+@SAMPLERS.part(title="Euler, Euler-Maruyama (lam 1)", paper="2011.13456", order="1", nfe="S")
+def euler(process: Process, grid: Tensor, lam: PositiveOrZero = 0.0) -> Plan:
     """The plain Euler step in t of du = (F u + (1 + lam^2)/2 G G^T R^-T eps) dt + lam G dw.
 
     lam = 0 is the probability flow, lam = 1 Euler-Maruyama on the reverse SDE (Song et al. 2021,
     2011.13456, eq. 6 and 13); the last step draws nothing. Raises ValueError for lam < 0.
     """
-    if lam < 0:
-        raise ValueError(f"lam must be at least 0, not {lam:g}")
+    require(euler, lam=lam)
     steps, stages = pairs(grid), []
     for i, (t, s) in enumerate(steps):
         h, F, spread = s - t, process.drift(t), process.diffusion(t)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import PositiveOrZero
 from functions.exponential import in_time
 from functions.multistep import multistep
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import checked, need_choice, need_steps, pairs, root
+from functions.rows import checked, need_steps, pairs, root
 
 
+@SAMPLERS.part(
+    title="gDDIM: any process, lam, corrector", paper="2206.05564", order="order + 1", nfe="S"
+)
 def gddim(
-    process: Process, grid: Tensor, order: int = 0, lam: float = 0.0, corrector: bool = False
+    process: Process,
+    grid: Tensor,
+    order: Annotated[int, Ge(0), Le(3)] = 0,
+    lam: PositiveOrZero = 0.0,
+    corrector: bool = False,
 ) -> Plan:
     """One evaluation a step. lam = 0: DEIS in t of degree `order` (0 to 3), with a corrector that
     uses the evaluation at the predicted point where wanted. lam > 0: the process with lam^2 of the
@@ -23,13 +35,11 @@ def gddim(
     Raises ValueError for lam < 0, lam > 0 with an order, a corrector or CLD's L parametrisation,
     and as `deis` does.
     """
-    if lam < 0 or (lam > 0 and (order or corrector)):
-        raise ValueError(
-            f"lam {lam:g} should be at least 0, and above 0 without order or corrector"
-        )
+    require(gddim, order=order, lam=lam)
+    if lam > 0 and (order or corrector):
+        raise ValueError(f"lam {lam:g} goes without order and corrector; lam 0 goes with them")
     if lam > 0:
         return _stochastic(process, grid, lam)
-    need_choice("order", order, range(4))
     need_steps(pairs(grid), order + 1, f"gDDIM of order {order}")
     row = partial(in_time, process)
     stages = multistep(grid, lambda i: min(i, order) + 1, row, corrector)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
+from configs.parts import require
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
-from functions.rows import checked, need_choice, need_steps, pairs, transfer
+from functions.rows import checked, need_steps, pairs, transfer
 
 # Adams-Bashforth on equal steps, orders 1 to 4, newest evaluation first.
 ADAMS = (
@@ -48,6 +53,7 @@ class _Table:
         return torch.floor(t) + 1 if self.shifted else t
 
 
+@SAMPLERS.part(title="S-PNDM", paper="2202.09778", order="2", nfe="S + 1")
 def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
     """Second order: the first step is an improved Euler step of two evaluations, the others weigh
     the last two noise estimates. The weights assume equal steps.
@@ -66,6 +72,7 @@ def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
     return table.plan()
 
 
+@SAMPLERS.part(title="F-PNDM", paper="2202.09778", order="2", nfe="S + 9")
 def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
     """Fourth-order weights: three Runge-Kutta steps of four evaluations, of which the first is
     remembered, then linear multistep. shifted: see `s_pndm`. The weights assume equal steps.
@@ -86,12 +93,13 @@ def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
     return table.plan()
 
 
-def ipndm(process: Process, grid: Tensor, order: int = 4) -> Plan:
+@SAMPLERS.part(title="iPNDM", paper="2204.13902", order="2", nfe="S")
+def ipndm(process: Process, grid: Tensor, order: Annotated[int, Ge(1), Le(4)] = 4) -> Plan:
     """F-PNDM's weights without its warm-up: the order (1 to 4) grows with the history (Zhang & Chen
     2023, 2204.13902). The weights assume equal steps. Raises ValueError for another order or for
     fewer steps than the order.
     """
-    need_choice("order", order, range(1, 5))
+    require(ipndm, order=order)
     steps, table = pairs(grid), _Table(process)
     need_steps(steps, order, f"iPNDM of order {order}")
     for t, s in steps:

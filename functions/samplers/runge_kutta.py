@@ -6,14 +6,17 @@ rhoRK: Zhang & Chen 2023 (2204.13902); Heun with churn: Karras et al. 2022 (2206
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import Positive, PositiveOrZero
+from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process, VariancePreserving
-from functions.rows import checked, need_choice, need_scalar, pairs, transfer
+from functions.rows import checked, need_scalar, pairs, transfer
 
 Name = Literal[
     "euler", "midpoint", "heun", "kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3", "rk4"
@@ -33,24 +36,28 @@ TABLEAUX: dict[str, Rows] = {
 }
 
 
+@SAMPLERS.part(
+    title="DEIS rhoRK", paper="2204.13902", order="1 to 4", nfe="nodes (S - 1) + 1; vpsde: nodes S"
+)
 def rho_rk(process: Process, grid: Tensor, tableau: Name = "heun") -> Plan:
     """As many evaluations a step as the tableau has nodes, but one in the step to the clean end,
     where the network cannot be asked. Raises ValueError for an unknown tableau.
     """
-    need_choice("tableau", tableau, get_args(Name))
+    require(rho_rk, tableau=tableau)
     scalar, stages = need_scalar(process, "rhoRK"), list[Stage]()
     for t, s in pairs(grid):
         _step(stages, scalar, t, s, TABLEAUX[tableau])
     return checked(scalar, stages, "eps")
 
 
+@SAMPLERS.part(title="EDM's Heun with churn", paper="2206.00364", order="2", nfe="2S; vp: 2S - 1")
 def heun(
     process: Process,
     grid: Tensor,
-    churn: float = 0.0,
-    s_min: float = 0.0,
-    s_max: float = math.inf,
-    s_noise: float = 1.0,
+    churn: PositiveOrZero = 0.0,
+    s_min: PositiveOrZero = 0.0,
+    s_max: PositiveOrZero = math.inf,
+    s_noise: Positive = 1.0,
 ) -> Plan:
     """EDM's second-order sampler, two evaluations a step, one in a step to clean data.
 
@@ -58,8 +65,7 @@ def heun(
     sqrt(2) - 1)), never beyond the process' last time; s_noise scales it. A churned step yields
     twice: the noised state and its end. Raises ValueError where churn could not act as asked.
     """
-    if churn < 0 or s_noise <= 0:
-        raise ValueError(f"needs churn >= 0 and s_noise > 0, not {churn:g} and {s_noise:g}")
+    require(heun, churn=churn, s_min=s_min, s_max=s_max, s_noise=s_noise)
     if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
         raise ValueError("s_min, s_max and s_noise need churn above 0, and s_min <= s_max")
     steps, stages = pairs(grid), list[Stage]()

@@ -39,7 +39,12 @@ class Classifier:
             return self._network(images.to(device))
 
 
-@EXTRACTORS.part(title="classifier trained on the data's own labels", paper="", needs_labels=True)
+@EXTRACTORS.part(
+    title="classifier trained on the data's own labels",
+    paper="",
+    needs_labels=True,
+    gives_logits=True,
+)
 def classifier(dataset: Images, cache: Path, device: torch.device | str) -> Classifier:
     """Train the classifier on a data set, or read it from `cache`. ValueError without labels."""
     if dataset.labels is None:

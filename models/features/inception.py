@@ -45,7 +45,9 @@ class Inception:
         return features, logits
 
 
-@EXTRACTORS.part(title="Inception network", paper="1512.00567", needs_labels=False)
+@EXTRACTORS.part(
+    title="Inception network", paper="1512.00567", needs_labels=False, gives_logits=True
+)
 def inception(
     dataset: Images, cache: Path, device: torch.device | str, weights: str | None = None
 ) -> Inception:

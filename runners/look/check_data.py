@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from configs.command.options import Options
 from configs.schema import Config
 from datasets import inspect
+from runners.machine.processes import say
 
 
 def check_data(config: Config, options: Options) -> None:
     """Decode every image and print the counts. Raises OSError where some cannot be read."""
     report = inspect(config, options.datasets)
-    if os.environ.get("RANK", "0") == "0":
-        print(report)
+    say(str(report).splitlines())
     if report.bad:
         raise OSError(f"unreadable images: {len(report.bad)}; their names are above")

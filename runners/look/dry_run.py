@@ -25,14 +25,7 @@ LOOKED_AT = 100  # images that tell whether all may be grey
 MANY = 10_000  # epochs that are hardly meant
 
 
-def describe(config: Config, options: Options) -> None:
-    """Print what the command would run, on the first process."""
-    for line in lines(config, options):
-        if os.environ.get("RANK", "0") == "0":
-            print(line)
-
-
-def lines(config: Config, options: Options) -> Iterator[str]:
+def dry_run(config: Config, options: Options) -> Iterator[str]:
     """Describe config, network, memory and data, line by line."""
     yield dump(config)
     with torch.device("meta"):
@@ -84,7 +77,7 @@ def activations(network: nn.Module, config: Config) -> int:
 def _memory(network: nn.Module, config: Config) -> Iterator[str]:
     """Add up memory: of the weights exactly, of the activations an estimate (`activations`)."""
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    moments = 2 + config.optim.amsgrad  # that Adam and AdamW keep
+    moments = 2 + bool(config.optim.options.get("amsgrad"))  # that Adam and AdamW keep
     copies = 2 + moments + len(config.model.ema_rates)
     training = config.training
     share = max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))
@@ -122,10 +115,8 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     steps = round(epochs * count / training.batch_size)
     yield f"training          about {steps:,} steps, {epochs:,.1f} epochs"
     if epochs > MANY:
-        yield (
-            f"                  note: every image is seen {epochs:,.0f} times; --training.{key} sets "
-            "the length"
-        )
+        times = f"every image is seen {epochs:,.0f} times; --training.{key} sets the length"
+        yield f"                  note: {times}"
 
 
 def _greys(split: Split, config: Config) -> str:

@@ -1,51 +1,69 @@
-"""What can be sampled with (--list_samplers), what would be (--print_plan); nothing is drawn."""
+"""Lists of parts, read off their facts: --list_samplers and --list_parts."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+import textwrap
+from collections.abc import Iterator
+from typing import Any
 
-from configs.schema import specs
-from functions.adaptive import ADAPTIVE
-from functions.grids import GRIDS
-from functions.samplers import ABOUT, SAMPLERS
-from functions.scales import SCALES
+from configs import papers, values
+from configs.parts import KINDS, Part, Registry
+from configs.schema.options import load_rooms
+from functions.parts import GRIDS, SAMPLERS, SCALES
+
+WIDTH = 100  # columns of a list
 
 
 def list_samplers() -> Iterator[str]:
-    """A table of samplers, grids and eps scales, line by line."""
-    rows = [("name", "what it is", "paper", "order", "evaluations for S steps")]
-    rows += [(name, *ABOUT[name]) for name in (*SAMPLERS, *ADAPTIVE)]
+    """List samplers with order and cost, time grids and eps scales, line by line."""
+    load_rooms()
+    rows = [("name", "title", "paper", "order", "NFE for S steps")]
+    for name, part in SAMPLERS.parts.items():
+        facts = part.facts
+        rows.append((name, facts.title, facts.paper, facts.order, facts.nfe))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    registry: dict[str, Callable[..., Any]] = {**SAMPLERS, **ADAPTIVE}
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        if row[0] in registry:
-            yield from _options(row[0], registry)
-    for name, meaning in specs.ALIASES.items():
-        yield f"{name.ljust(widths[0])}  the DDIM repository's name of {meaning}"
-    yield from _described("grids (--skip_type)", GRIDS)
-    yield from _described("eps scales (--eps_scale)", SCALES)
+        if row[0] in SAMPLERS:
+            yield from _options(SAMPLERS.parts[row[0]])
+    yield from _aliases(SAMPLERS)
+    for flag, registry in (("--skip_type", GRIDS), ("--eps_scale", SCALES)):
+        yield f"\n{registry.kind}s ({flag})"
+        yield from _list(registry)
 
 
-def _described(title: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
-    yield ""
-    yield title
+def list_parts() -> Iterator[str]:
+    """List everything that a config or a flag may name, with options, ranges and papers."""
+    load_rooms()
+    for kind, registry in KINDS.items():
+        yield f"\n{kind}"
+        yield from _list(registry)
+    cited = {p.facts.paper for registry in KINDS.values() for p in registry.parts.values()}
+    yield "\npapers"
+    for number in sorted(filter(None, cited)):
+        yield f"{number}  {papers.words(number)}"
+
+
+def _list(registry: Registry[Any, Any]) -> Iterator[str]:
     width = max(map(len, registry))
-    for name, build in registry.items():
-        text = " ".join((inspect.getdoc(build) or "").partition("\n\n")[0].split())
-        yield f"{name.ljust(width)}  {re.split(r'(?<!et al)[.] ', text)[0].rstrip('.')}"
-        yield from _options(name, registry)
+    for name, part in registry.parts.items():
+        paper = f" ({part.facts.paper})" if part.facts.paper else ""
+        yield f"{name.ljust(width)}  {part.facts.title}{paper}"
+        yield from _options(part)
+    yield from _aliases(registry)
 
 
-def _options(name: str, registry: Mapping[str, Callable[..., Any]]) -> Iterator[str]:
-    """`    :order=3  :variable=t (t, rho, lambda)`, nothing for a name without options."""
+def _aliases(registry: Registry[Any, Any]) -> Iterator[str]:
+    for name, part in registry.parts.items():
+        for alias, options in part.facts.aliases.items():
+            yield f"{alias}  another name of {':'.join(filter(None, (name, options)))}"
+
+
+def _options(part: Part[Any, Any]) -> Iterator[str]:
+    """`    :order=3 (a whole number from 0 to 3)  :variable=t (t, rho or lambda)`."""
     shown = []
-    for key, known in specs.parse(name, registry).known.items():
-        choices = get_args(known.annotation) if get_origin(known.annotation) is Literal else ()
-        text = f" ({', '.join(map(str, choices))})" if choices else ""
-        shown.append(f":{key}={specs.show(known.default)}{text}")
-    if shown:
-        yield "    " + "  ".join(shown)
+    for key, parameter in part.options.items():
+        default = "" if parameter.default is parameter.empty else values.show(parameter.default)
+        shown.append(f":{key}={default} ({values.words(parameter.annotation)})")
+    lines = textwrap.wrap("  ".join(shown), WIDTH, break_long_words=False)
+    yield from (f"    {line}" for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs.schema import Config, specs
+from configs.schema import Config
 from runners.sampling.walk import NO_STEP, Walk, scale_for
 
 
@@ -13,7 +13,7 @@ def print_plan(config: Config, walk: Walk | None) -> list[str]:
     if walk is None:
         return [NO_STEP]
     scale_for(config, config.process())  # refuses what does not fit
-    scale = specs.eps_scale(config.sampling.eps_scale)
+    scale = config.scale()
     return [
         str(walk),
         *(f"note: {warning}" for warning in walk.warnings),

@@ -1,33 +1,30 @@
-"""From images to figures: features, reference statistics, FID and its companions, held-out loss."""
+"""From features to figures, by the metrics that the config names."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from configs.schema import Config
+from configs.schema.specs import Spec
 from datasets import ImageDataset
 from functions import metrics
-from models.features import EXTRACTORS, Extractor
+from models.features import Extractor
 from runners.machine.processes import Ranks
 from runners.measure.reference import Reference
 
-log = logging.getLogger("skip_step")
-
 
 def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> Extractor:
-    """The extractor that the config names. The first process downloads or trains it, at most
+    """Open the extractor that the config names. The first process downloads or trains it, at most
     once; the others then find it in the cache.
     """
+    spec = config.extractor()
 
     def make() -> Extractor:
-        name, weights = config.evaluation.features, config.evaluation.inception_weights
-        options = {"weights": weights} if name == "inception" else {}
-        return EXTRACTORS[name](dataset, cache, ranks.device, **options)
+        return spec.build(dataset, cache, ranks.device, **spec.options)
 
     def prepare() -> None:
         make()
@@ -37,6 +34,11 @@ def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ran
     return make()
 
 
+def measured(config: Config, logits: bool) -> Iterator[Spec]:
+    """Metrics of the config that can be measured. logits: whether the extractor gives them."""
+    return (spec for spec in config.metrics() if logits or not spec.part.facts.needs_logits)
+
+
 def measure(
     features: Tensor,
     logits: Tensor | None,
@@ -44,25 +46,14 @@ def measure(
     extractor: Extractor,
     config: Config,
     device: torch.device,
-) -> dict[str, Any]:
-    """Every figure of a set of samples, under the name it may be shown with."""
-    n, evaluation = len(features), config.evaluation
-    moments = metrics.Moments().add(features)
-    figures: dict[str, Any] = {
-        metrics.label("FID", extractor, n): metrics.frechet(
-            moments.mean, moments.cov, reference.mean, reference.cov
-        )
-    }
-    kid, kid_std = metrics.kid(
-        features, reference.features, evaluation.kid_subsets, evaluation.kid_subset_size
-    )
-    figures[metrics.label("KID", extractor, n)] = kid
-    figures[metrics.label("KID", extractor, n) + "_std"] = kid_std
-    precision, recall = metrics.precision_recall(reference.features.to(device), features.to(device))
-    figures[metrics.label("precision", extractor, n)] = precision
-    figures[metrics.label("recall", extractor, n)] = recall
-    if logits is not None:
-        score, score_std = metrics.inception_score(logits, splits=min(10, n))
-        figures[metrics.label("IS", extractor, n)] = score
-        figures[metrics.label("IS", extractor, n) + "_std"] = score_std
+) -> dict[str, float]:
+    """Measure samples by every metric: figures by label, a deviation under its label + "_std"."""
+    seen = metrics.Seen(features, logits, reference, device)
+    figures: dict[str, float] = {}
+    for spec in measured(config, logits is not None):
+        label = metrics.label(spec.part.facts.label, extractor, len(features))
+        found = spec.build(seen, **spec.options)
+        value, *deviation = found if isinstance(found, tuple) else (found,)
+        figures[label] = float(value)
+        figures |= {f"{label}_std": float(std) for std in deviation}
     return figures

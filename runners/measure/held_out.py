@@ -9,7 +9,6 @@ from datasets import ImageDataset
 from datasets.transforms import to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
-from functions.times import TIMES
 from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
@@ -29,7 +28,7 @@ def held_out_loss(
     compared on the same draws. most: use at most so many images.
     """
     window = Window(denoiser.process, ranks)
-    times, loss = TIMES[config.training.times](denoiser.process), LOSSES[config.loss.name]
+    times, loss = config.times(denoiser.process), LOSSES[config.loss.name]
     count = min(len(dataset), most or len(dataset))
     parts = list(blocks(range(count), HELD_OUT_BLOCK))
     for number in range(ranks.rank, len(parts), ranks.world):

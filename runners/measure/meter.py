@@ -1,4 +1,4 @@
-"""From sampled batches to figures: collects features on every process, measures on the first."""
+"""The meter: collects features of samples on every process, measures on the first."""
 
 from __future__ import annotations
 
@@ -43,16 +43,15 @@ class Meter:
         self.first = torch.empty(0)  # features of the first images of the last figures
 
     def add(self, indices: Any, images: Tensor) -> None:
-        """Features of uint8 images (n, C, H, W) with their image indices."""
+        """Collect features of uint8 images (n, C, H, W), with their image indices."""
         features, logits = reference.features_of(
             iter(images.split(self.config.evaluation.batch_size)), self.extractor
         )
         self.parts.append((torch.tensor(list(indices)), features, logits))
 
     def figures(self) -> dict[str, Any]:
-        """Figures of all processes' samples in the order of their indices; {} but on the first.
-
-        What was collected is then forgotten.
+        """Measure all processes' samples in the order of their indices; {} but on the first
+        process. Forgets what was collected.
         """
         empty = torch.empty(0, self.extractor.dim)
         indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
@@ -93,13 +92,16 @@ class Meter:
         return [list(zip(*row, strict=True)) for row in rows]
 
     def labels(self) -> dict[str, str]:
-        """What the main figures are called: distance, kid, precision, recall."""
-        names = {"distance": "FID", "kid": "KID", "precision": "precision", "recall": "recall"}
+        """Label of every metric that is measured, by the metric's name."""
         count = self.config.sampling.n_samples
-        return {key: metrics.label(name, self.extractor, count) for key, name in names.items()}
+        logits = self.config.extractor().part.facts.gives_logits
+        return {
+            spec.name: metrics.label(spec.part.facts.label, self.extractor, count)
+            for spec in evaluate.measured(self.config, logits)
+        }
 
     def described(self) -> dict[str, Any]:
-        """What the figures are measured against and with."""
+        """Data set, feature extractor and settings of the metrics, as a record holds them."""
         return {
             "dataset": self.dataset.name,
             "fingerprint": self.dataset.fingerprint(),
@@ -120,6 +122,6 @@ class Meter:
 
 
 def open_meter(config: Config, options: Options, ranks: Ranks) -> Meter:
-    """The meter of the config's data set and feature extractor."""
+    """Open the meter of the config's data set and feature extractor."""
     dataset, _ = get_dataset(config, options.datasets)
     return Meter(config, dataset, options.cache, ranks)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
 from functions.denoiser import Denoiser
@@ -17,7 +18,6 @@ from models import build
 from runners.machine.precision import laid_out
 from runners.model import weights
 from runners.model.weights import Weights
-from runners.record import run_folder
 
 log = logging.getLogger("skip_step")
 
@@ -40,15 +40,7 @@ class Model:
 
     def denoiser(self, clip: bool = False) -> Denoiser:
         """The config's denoiser; clip: x0 is clipped to the data's range."""
-        return denoiser_of(self.config, self.network, self.process, clip)
-
-
-def denoiser_of(
-    config: Config, network: nn.Module, process: Process, clip: bool = False
-) -> Denoiser:
-    """The config's denoiser with this network; clip: x0 is clipped to [-1, 1], the data's range."""
-    mixed = config.diffusion.mixed_score
-    return Denoiser(network, process, clip=1.0 if clip else None, mixed=mixed)
+        return self.config.denoiser(self.network, self.process, clip)
 
 
 def weights_for(config: Config, options: Options) -> Weights:
@@ -60,7 +52,7 @@ def all_weights(config: Config, options: Options) -> list[Weights]:
     """All weights in the file that a command means: its averages in order, then the raw ones."""
     if (source := options.use_pretrained) is not None:
         return weights.pretrained(source or None, config, options.exp / "pretrained")
-    return weights.of_run(run_folder.require_run(options.run), config.sampling.ckpt_id)
+    return weights.of_run(require_run(options.run), config.sampling.ckpt_id)
 
 
 def adopt(config: Config, found: Weights) -> Config:

@@ -150,7 +150,7 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
         if source.count("/") != 1 or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
             raise ConfigError(f"--use_pretrained {source}: no such file or folder")
         return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"))
-    data, category = config.data, config.data.category or ""
+    data, category = config.data, str(config.data.options.get("category") or "")
     name = f"{data.dataset}/{category}" if category else data.dataset
     home = root / name.lower().replace("/", "_")
     if home.exists():

@@ -42,7 +42,7 @@ def picture(config: Config, options: Options, ranks: Ranks) -> None:
     """Draw the pictures of options.picture into their folder, or leave no folder behind. Raises
     ConfigError for several processes, and for what cannot be pictured.
     """
-    mode = mode_of(options)
+    mode: Mode = options.picture
     if ranks.world > 1:
         raise ConfigError(f"--{mode.name} takes one process: start it without torchrun")
     with leaving_on_request("the same command draws the picture from the beginning"):
@@ -63,18 +63,3 @@ def picture(config: Config, options: Options, ranks: Ranks) -> None:
             image_folder.release(folder)
             raise
     log.info("%d files in %s; look at %s", len(paths), folder, paths[0])
-
-
-def mode_of(options: Options) -> Mode:
-    """The mode of a command. Raises ConfigError for options that it refuses."""
-    told = options.picture
-    if isinstance(told, Mode):
-        return told
-    assert told is not None
-    part = PICTURES.parts[told.mode]
-    known = {**vars(told), "size": f"{told.rows}x{told.columns}"}
-    try:
-        return part.build(**{key: known[key] for key in part.options})
-    except ValueError as err:
-        text = str(err)
-        raise ConfigError(text if text.startswith("--") else f"--{told.mode} {text}") from err

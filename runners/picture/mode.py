@@ -25,7 +25,7 @@ from torch import Tensor
 
 from configs.command.options import Options
 from configs.parts import require
-from configs.schema import Config, specs
+from configs.schema import Config
 from datasets import ImageDataset, get_dataset
 from datasets.transforms import to_uint8
 from functions.process import Process
@@ -84,7 +84,7 @@ class Session:
     @property
     def caption(self) -> str:
         """Weights, sampler, steps and evaluations, for titles."""
-        scale = specs.eps_scale(self.config.sampling.eps_scale)
+        scale = self.config.scale()
         source = Path(self.options.use_pretrained or "").name
         name = source or self.options.doc or f"published {self.config.data.dataset}"
         parts = [name, str(self.walked or NO_STEP), *([f"noise times {scale}"] if scale else [])]

@@ -153,6 +153,6 @@ def _spec(scale: str | Mapping[str, Any]) -> str:
         options = [f"{key}={values.show(value)}" for key, value in scale.items() if key != "name"]
         scale = ":".join([scale["name"], *options])
     try:
-        return str(specs.eps_scale(scale) or "none")
+        return str(specs.scale(scale) or "none")
     except specs.SpecError:  # of an import that is not here
         return scale

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from configs.schema import Config, ConfigError
-from configs.schema.problems import nearest
 
 log = logging.getLogger("skip_step")
 
@@ -23,16 +22,6 @@ FREE_TO_CHANGE = {
     "evaluation": None,
     "comment": None,
 }
-
-
-def require_run(folder: Path) -> Path:
-    """Return the folder of an existing run. Raises ConfigError that names the nearest run."""
-    if folder.is_dir():
-        return folder
-    logs, doc = folder.parent, folder.name
-    known = sorted(p.name for p in logs.iterdir() if p.is_dir()) if logs.is_dir() else []
-    hint = nearest(doc, known) or f"; runs there: {', '.join(known) or 'none'}"
-    raise ConfigError(f"--doc {doc}: no such run in {logs}{hint}")
 
 
 def ask(folder: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from configs.schema import Config, specs
+from configs import imports
+from configs.schema import Config
 from runners.model.load import scaling_of
 from runners.model.weights import Weights
 from runners.record.recipe import Recipe
@@ -24,7 +25,7 @@ def recipe_of(
     config: whose seed, sampler and precision are used. device_type: "cpu" or "cuda".
     picture: {"mode": ..., **what it was told}, None for plain samples.
     """
-    sampler, scale = config.sampler(), specs.eps_scale(config.sampling.eps_scale)
+    sampler, scale = config.sampler(), config.scale()
     return Recipe(
         weights=weights.sha256,
         average=weights.average,
@@ -41,6 +42,6 @@ def recipe_of(
         tf32=config.training.tf32,
         device=device_type,
         scaling=scaling_of(config),
-        imports=[],
+        imports=imports.records(config.image_parts()),
         picture=picture,
     )

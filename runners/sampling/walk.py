@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from configs.schema import Config, ConfigError, specs
+from configs.schema import Config, ConfigError
 from functions.adaptive import Adaptive
 from functions.plan import Plan
 from functions.process import Process
@@ -47,7 +47,7 @@ def walk_for(config: Config, process: Process) -> Walk:
     do not go together.
     """
     sampling, every = config.sampling, process.steps or 1000
-    if specs.is_adaptive(config.sampler().name):
+    if config.sampler().part.facts.adaptive:
         return _walk(config, process, every, asked=None)
     steps = sampling.timesteps or every
     if sampling.nfe:
@@ -71,7 +71,7 @@ def scale_for(config: Config, process: Process) -> Scale | None:
     """Build the config's scale of the predicted noise; None for none. Raises ConfigError where it
     does not fit the process.
     """
-    spec = specs.eps_scale(config.sampling.eps_scale)
+    spec = config.scale()
     if spec is None:
         return None
     try:
@@ -81,13 +81,13 @@ def scale_for(config: Config, process: Process) -> Scale | None:
 
 
 def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Walk:
-    sampler, grid = config.sampler(), specs.grid(config.sampling.skip_type)
+    sampler, grid = config.sampler(), config.grid()
     try:
         times = grid.build(process, steps, **grid.options)
         if _silent(process, times[0]):
             noisy, advice = "the process", "it is too noisy for any sampler"
             if config.diffusion.process == "vp":
-                noisy = f"schedule {config.diffusion.beta_schedule}"
+                noisy = f"schedule {config.diffusion.options['schedule']}"
                 advice = "take another --skip_type, such as quad"
                 if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
                     advice = "ask for fewer --timesteps"

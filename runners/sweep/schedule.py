@@ -104,7 +104,7 @@ def _tasks(
     steps = options.steps or (config.sampling.timesteps,)
     seeds = options.seeds or (config.seed,)
     own = _keys(item)
-    adaptive = specs.is_adaptive(specs.sampler(own["sample_type"]).name)
+    adaptive = specs.sampler(own["sample_type"]).part.facts.adaptive
     if steps == (None,) and not adaptive:
         raise ConfigError("--timesteps is missing, as in --timesteps 10,20,50")
     for count in (None,) if adaptive else steps:

@@ -11,7 +11,7 @@ from typing import Any
 from configs.schema import Config
 from datasets import ImageDataset
 from datasets.loader import batches
-from functions.loss import clamped_from
+from functions.loss import LOSSES
 from models import checkpoint
 from runners.machine.signals import STOPPED, StopRequest, stop_request
 from runners.machine.versions import versions
@@ -160,17 +160,9 @@ class TrainingRun:
             self.ranks.world,
             self.ranks.device,
         )
-        if config.loss.name == "skip":
-            options = {k: config.loss.options[k] for k in ("skip", "c_max")}
-            begin = clamped_from(self.trainer.denoiser.process, **options)  # type: ignore[arg-type]
-            if begin is not None:
-                log.warning(
-                    "L_skip: c_t is clamped to %g for t >= %g: this schedule is too steep for "
-                    "skip %s",
-                    options["c_max"],
-                    begin,
-                    options["skip"],
-                )
+        warn = LOSSES.parts[config.loss.name].facts.warn
+        if warn and (text := warn(self.trainer.denoiser.process, **config.loss.options)):
+            log.warning("%s", text)
 
 
 def total_steps(config: Config, images: int) -> int:

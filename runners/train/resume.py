@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, dump, from_values, load
 from datasets import ImageDataset
@@ -24,7 +25,7 @@ def choose(options: Options) -> str:
     """
     run = options.run
     if options.resume_training:
-        run_folder.require_run(run)
+        require_run(run)
         return "resume"
     if not run.exists():
         return "new"

@@ -19,13 +19,11 @@ from configs.schema import Config, ConfigError
 from datasets.transforms import random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
-from functions.times import TIMES
 from models import build
 from models.ema import EMA
 from runners.machine.precision import autocast, laid_out, memory_format
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
-from runners.model.load import denoiser_of
 
 
 class NonFiniteLossError(RuntimeError):
@@ -63,13 +61,14 @@ class Trainer:
         self.layout = memory_format(config)
         rates = config.model.ema_rates
         self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
-        self.optimizer = _optimizer(config, self.network, ranks.device)
+        fused = ranks.device.type in ("cpu", "cuda")
+        self.optimizer = config.optimizer(self.network.parameters(), fused)
         half = config.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
         self.wrapped = _wrapped(config, self.network, ranks)
         process = config.process()
-        self.denoiser = denoiser_of(config, self.wrapped, process)
-        self.times = TIMES[config.training.times](process)
+        self.denoiser = config.denoiser(self.wrapped, process)
+        self.times = config.times(process)
         self.loss = LOSSES[config.loss.name]
         self.step = 0
 
@@ -106,7 +105,7 @@ class Trainer:
         """The denoiser with the first average of the weights (the raw ones where there is none), in
         evaluation mode while the block runs.
         """
-        denoiser = denoiser_of(self.config, self.network, self.denoiser.process)
+        denoiser = self.config.denoiser(self.network, self.denoiser.process)
         applied = self.ema.applied(self.network) if self.ema else contextlib.nullcontext()
         self.network.eval()
         try:
@@ -198,17 +197,3 @@ def _wrapped(config: Config, network: nn.Module, ranks: Ranks) -> nn.Module:
         devices = [ranks.device.index] if ranks.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
     return module
-
-
-def _optimizer(config: Config, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    optim = config.optim
-    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-    return kinds[optim.optimizer](
-        network.parameters(),
-        lr=optim.lr,
-        betas=(optim.beta1, optim.beta2),
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        amsgrad=optim.amsgrad,
-        fused=device.type in ("cpu", "cuda"),
-    )

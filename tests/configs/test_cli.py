@@ -10,9 +10,9 @@ import pytest
 
 import main
 from configs.command import locate, parse
-from configs.command.options import Picture
 from configs.schema import dump, load
 from runners.look import dry_run
+from runners.picture import Img2ImgMode, InterpolationMode, NearestMode, SequenceMode
 
 PROGRAM = Path(main.__file__)
 CIFAR = ["--config", "cifar10.yml", "--doc", "x"]
@@ -339,7 +339,7 @@ def test_the_commands_of_the_ddim_repository_are_understood():
         ["--config", "c", "--use_pretrained", "a/b", "--sample", "--images"]
     ).options
     assert options.use_pretrained == "a/b"
-    assert parse.parse([*common, "--sample", "--fid", "--dry_run"]).verb == "describe"
+    assert parse.parse([*common, "--sample", "--fid", "--dry_run"]).verb == "dry_run"
 
 
 def test_pictures_and_what_they_were_told():
@@ -349,27 +349,27 @@ def test_pictures_and_what_they_were_told():
 
     verb, options, overrides = parsed("--sequence", "--show", "x0", "--frames", "5")
     assert (verb, options.images, options.fid) == ("sample", False, False)
-    assert options.picture == Picture("sequence", show="x0", frames=5)
+    assert options.picture == SequenceMode(show="x0", frames=5)
     assert options.samples == Path("exp/image_samples/a/b/sequence")
     assert overrides == (("sampling.n_samples", "4", "--sequence"),)
     _, options, overrides = parsed("--nearest", "--n_samples", "3", "-i", "f")
-    assert options.picture == Picture("nearest") and options.image_folder == "f"
+    assert options.picture == NearestMode() and options.image_folder == "f"
     assert overrides == (("sampling.n_samples", "3", "--n_samples"),)
     _, options, overrides = parsed("--grid", "2x3")
     assert (options.picture.rows, options.picture.columns) == (2, 3)
     assert overrides == (("sampling.n_samples", "6", "--grid"),)
     _, options, overrides = parsed("--interpolation", "--seeds", "7,3", "--points", "4")
-    assert options.picture == Picture("interpolation", seeds=(7, 3), points=4)
+    assert options.picture == InterpolationMode(seeds=(7, 3), points=4)
     assert options.seeds == () and overrides == ()
     files = ["--image", "a.png", "b.png", "--image", "c"]
     _, options, _ = parsed("--inpaint", *files, "--mask", "random:0.5", "--fill", "repaint:9")
     assert options.picture.image == (Path("a.png"), Path("b.png"), Path("c"))
     assert (options.picture.mask, options.picture.fill) == ("random:0.5", "repaint:9")
     _, options, _ = parsed("--img2img", "--image", "c", "--strength", "0")
-    assert options.picture == Picture("img2img", image=(Path("c"),), strength=0.0)
+    assert options.picture == Img2ImgMode(image=(Path("c"),), strength=0.0)
     words = ["--config", "c", "--use_pretrained", "--sample", "--grid", "1x1"]
     assert parse.parse(words).options.image_folder == "grid"
-    assert parse.parse([*words, "--dry_run"]).verb == "describe"
+    assert parse.parse([*words, "--dry_run"]).verb == "dry_run"
     assert parse.parse([*words, "--print_plan"]).verb == "print_plan"
 
 

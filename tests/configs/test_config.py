@@ -1,13 +1,17 @@
 """Configs: what loads, what is refused and how it is told, and that a saved config loads again."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from configs.schema import Config, ConfigError, dump, from_values, load
+from configs.schema.json_schema import json_schema
 from configs.schema.source import SourceError, parse
+from models import NETWORKS
 
 HERE = Path(__file__).parents[1]
 CONFIGS = sorted((HERE.parent / "configs").glob("*.yml"))
@@ -47,7 +51,8 @@ def test_the_ddim_files_mean_what_they_mean_there():
         assert written["model"].pop("type") == "simple"
         for section, values in written.items():
             for key, value in values.items():
-                got = getattr(getattr(config, section), key)
+                renamed = {"beta_schedule": "schedule", "num_diffusion_timesteps": "steps"}
+                got = getattr(getattr(config, section), renamed.get(key, key))
                 want = tuple(value) if isinstance(value, list) else value
                 assert got == (float(want) if isinstance(got, float) else want), (section, key)
         assert config.model.name == "ddpm"
@@ -105,11 +110,11 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
     )
     lines = problems(path, ("sampling.eta", "-1", "--eta"), ("trainin.x", "1"))
     for part in (
-        "tiny.yml: data.dataset: DIGITZ is not valid; it should be DIGITS, CIFAR10",
+        "tiny.yml: data.dataset: DIGITZ is unknown; it should be DIGITS, CIFAR10",
         "tiny.yml: data.num_workers: -1 is not valid; it should be a whole number, at least 0",
         'tiny.yml: model.ch_mult: [1, "two"] is not valid; it should be a list of whole numbers',
-        "tiny.yml: model.depth: there is no such key with model.name ddpm; known here: image_size",
-        "tiny.yml: loss.name: skipp is unknown; it should be simple, skip; did you mean skip?",
+        "tiny.yml: model.depth: there is no such key with network ddpm; known here: image_size",
+        "tiny.yml: loss.name: skipp is unknown; it should be simple or skip; did you mean skip?",
         "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
         "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
         "tiny.yml: optim.lr: fast is not valid; it should be a number above 0",
@@ -133,11 +138,11 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("data.holdout", "1", "below 1"),
         ("data.image_size", "9", "divisible by 2"),
         ("data.channels", "0", "at least 1"),
-        ("data.category", "church", "DIGITS has no categories"),
+        ("data.category", "church", "belongs to LSUN; data set DIGITS does not use it"),
         ("data.logit_transform", "true", "one of the two should be false"),
         ("data.in_memory", "maybe", "auto, true or false"),
         ("model.ema_rate", "1", "above 0 and below 1"),
-        ("model.ema_rate", "[]", "or a list of such"),
+        ("model.ema_rate", "[]", "or a list of numbers above 0 and below 1"),
         ("model.ch", "48", "multiple of 32"),
         ("model.ch", "0", "at least 1"),
         ("model.ch_mult", "[]", "at least one"),
@@ -146,14 +151,16 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("model.out_ch", "3", "does not fit data.channels; it should be 1"),
         ("model.image_size", "16", "does not fit data.image_size"),
         ("model.name", "adam", "it should be"),
-        ("model.type", "bayesian", "not supported"),
-        ("model.type", "simpel", "it should be simple"),
+        ("model.type", "bayesian", "bayesian is unknown; it should be ddpm, ncsnpp or simple"),
+        ("model.type", "simpel", "did you mean simple?"),
         ("model.ch.x", "1", "model.ch is a value and holds no keys"),
         ("diffusion.beta_start", "0", "above 0 and below 1"),
         ("diffusion.beta_start", "0.5", "above beta_end"),
         ("diffusion.beta_schedule", "linera", "linear, quad"),
-        ("diffusion.beta_max", "10", "belongs to process vpsde"),
-        ("loss.tau", "0.9", "no such key with loss.name simple"),
+        ("diffusion.beta_max", "10", "belongs to vpsde; process vp does not use it"),
+        ("diffusion.steps", "0", "at least 1"),
+        ("diffusion.predicts", "noise", "eps, x0 or v"),
+        ("loss.tau", "0.9", "belongs to skip; loss simple does not use it"),
         ("loss.reduction", "median", "mean or sum"),
         ("sampling.timesteps", "1001", "more than the 1000 steps"),
         ("sampling.skip_type", "quat", "did you mean quad?"),
@@ -163,7 +170,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("sampling.last_only", "false", "it should be true"),
         ("optim.lr", ".nan", "a number above 0"),
         ("optim.lr", ".inf", "a number above 0"),
-        ("optim.grad_clip", "0", "above 0, or null"),
+        ("optim.grad_clip", "0", "above 0 or null"),
         ("seed", "-1", "at least 0"),
         ("seed", "1e30", "at least 0"),
         ("comment", "5", "it should be text"),
@@ -187,7 +194,7 @@ def test_a_wrong_value_is_one_line_that_names_the_flag(tiny, key, text, told):
         ("skip", "1000", "below 1000"),
         ("skip", "0", "at least 1"),
         ("tau", "1.1", "at most 1"),
-        ("skip_noise", "stale", "fresh or shared or closed_form"),
+        ("skip_noise", "stale", "fresh, shared or closed_form"),
         ("c_max", "0", "above 0"),
     ],
 )
@@ -199,7 +206,7 @@ def test_options_of_the_skip_loss(tiny, key, text, told):
 
 def test_lsun_needs_a_category(tiny):
     lines = problems(tiny, ("data.dataset", "lsun"), ("data.image_size", "8"))
-    assert lines == ("tiny.yml: data.category: is missing; LSUN needs one, such as bedroom",)
+    assert lines == ("tiny.yml: data.category: is missing; it should be text",)
 
 
 def test_eta_has_no_meaning_for_ddpm(tiny):
@@ -233,8 +240,8 @@ def test_a_saved_config_is_the_same_config(tiny, process):
     ("override", "text"),
     [
         ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
-        ("loss.name", "skip is defined for vp and vpsde, not for cld; it should be simple"),
-        ("diffusion.beta_min", "belongs to process vpsde; process cld does not use it"),
+        ("loss.name", "loss: L_skip is defined for the variance-preserving processes only"),
+        ("diffusion.beta_min", "belongs to vpsde; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
         ("sampling.skip_type", "need a variance-preserving process"),
     ],
@@ -247,10 +254,10 @@ def test_what_does_not_fit_the_process_is_refused(tiny, override, text):
 
 def test_a_continuous_process_has_its_own_keys(tiny, tmp_path):
     config = load(tiny, [("diffusion.process", "vpsde"), ("diffusion.beta_max", "10")])
-    assert config.diffusion.options(8) == {"beta_min": 0.1, "beta_max": 10.0}
+    assert config.diffusion.options == {"beta_min": 0.1, "beta_max": 10.0}
     assert load(write(tmp_path, dump(config), "again.yml")) == config
     lines = problems(tiny, ("diffusion.process", "vpsde"), ("diffusion.beta_end", "0.02"))
-    assert "belongs to process vp" in lines[0]
+    assert "belongs to vp" in lines[0]
     lines = problems(tiny, ("diffusion.process", "vpsde"), ("sampling.skip_type", "ddim_uniform"))
     assert "discrete times" in lines[0]
 
@@ -357,3 +364,54 @@ def test_the_error_is_one_block():
     assert str(err) == "one\n       two"
     assert issubclass(ConfigError, ValueError)
     assert Config.model_config["frozen"]
+
+
+def test_a_flag_that_chooses_another_part_drops_the_old_ones_options(caplog):
+    plain = load("digits", [("loss.name", "simple", "--loss.name")])
+    assert plain.loss.options == {}
+    assert "loss.skip, loss.tau, loss.skip_noise dropped: loss skip has these" in caplog.text
+    sde = load("cifar10", [("diffusion.process", "vpsde")])
+    assert sde.diffusion.options == {"beta_min": 0.1, "beta_max": 20.0}
+    kept = load("digits", [("model.name", "ncsnpp")]).model.options
+    assert kept["ch"] == 32 and kept["ch_mult"] == (1, 2)  # both networks have these
+    typed = [("loss.name", "simple"), ("loss.skip", "4", "--loss.skip")]
+    with pytest.raises(ConfigError, match="--loss.skip: belongs to skip"):
+        load("digits", typed)
+
+
+def test_the_networks_answer_has_the_shape_of_the_state(tiny):
+    @NETWORKS.part("flat", title="flat", paper="", shape={"channels": "channels"})
+    class Flat(torch.nn.Module):
+        def __init__(self, channels: int = 3) -> None:
+            super().__init__()
+
+        def forward(self, x, t, label=None):
+            return x[:, :1]
+
+    try:
+        assert load(tiny, [("model", "{name: flat}")]).model.options == {"channels": 1}
+        wide = [("model", "{name: flat}"), ("data.channels", "3")]
+        (line,) = problems(tiny, *wide)
+        assert "network flat answers (1, 8, 8) to a state (3, 8, 8)" in line
+    finally:
+        del NETWORKS.parts["flat"]
+
+
+def test_the_json_schema_knows_every_part_and_its_options(tiny):
+    schema = json.loads(json_schema())
+    diffusion = schema["$defs"]["Diffusion"]
+    assert diffusion["properties"]["process"]["enum"] == ["vp", "vpsde", "cld", "blur"]
+    options = {rule["if"]["properties"]["process"]["const"]: rule for rule in diffusion["allOf"]}
+    steps = options["vp"]["then"]["properties"]["steps"]
+    assert (steps["minimum"], steps["default"]) == (1, 1000)
+    assert schema["properties"].keys() == Config.model_fields.keys()
+
+
+def test_metrics_and_their_options(tiny):
+    assert [spec.name for spec in load(tiny).metrics()] == [
+        *("distance", "kid", "precision", "recall", "is")
+    ]
+    few = load(tiny, [("evaluation.metrics", "[kid:5]"), ("evaluation.kid_subset_size", "7")])
+    assert [spec.options for spec in few.metrics()] == [{"subsets": 5, "subset_size": 7}]
+    (line,) = problems(tiny, ("evaluation.metrics", "[fidd]"))
+    assert "evaluation.metrics: fidd is unknown" in line

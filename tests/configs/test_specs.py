@@ -4,9 +4,13 @@ from typing import Literal
 
 import pytest
 
+from configs.parts import Facts, Registry
 from configs.schema import ConfigError, load, specs
 
+REGISTRY = Registry("made thing", Facts, ("process", "grid"))
 
+
+@REGISTRY.part(title="made", paper="", aliases={"old": "1"})
 def made(
     process,
     grid,
@@ -19,11 +23,9 @@ def made(
     return process, grid, order, variable, scale, flag, late
 
 
+@REGISTRY.part(title="bare", paper="")
 def bare(process, grid):
     return process, grid
-
-
-REGISTRY = {"made": made, "bare": bare}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ REGISTRY = {"made": made, "bare": bare}
     ],
 )
 def test_what_a_text_means(text, given, canonical):
-    spec = specs.parse(text, REGISTRY, {"old": "made:1"})
+    spec = specs.parse(text, REGISTRY)
     assert given is None or spec.given == given
     assert str(spec) == canonical
     again = specs.parse(canonical, REGISTRY)
@@ -60,8 +62,8 @@ def test_what_a_text_means(text, given, canonical):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("maid", "'maid' is unknown; it should be bare, made or old; did you mean made?"),
-        ("", "'' is unknown"),
+        ("maid", "maid is unknown; it should be made, bare or old; did you mean made?"),
+        ("", " is unknown; it should be made, bare or old"),
         ("made:x", "order 'x' is not valid; it should be a whole number"),
         ("made:2.5", "order '2.5' is not valid; it should be a whole number"),
         ("made:2:lambda", "variable 'lambda' is not valid; it should be t or rho"),
@@ -73,41 +75,40 @@ def test_what_a_text_means(text, given, canonical):
         ("made:2:t:1:true:true:9", "'9' fits no option"),
         ("made:none", "order 'none' is not valid; it should be a whole number"),
         ("made:late=maybe", "late 'maybe' is not valid; it should be true or false or null"),
-        ("made:2:order=2", "order is said twice"),
+        ("made:2:order=2", "order is given twice"),
         ("made:process=1", "'process=1' fits no option"),
         ("bare:1", "'1' fits no option; bare has no options"),
     ],
 )
 def test_what_a_text_cannot_mean(text, told):
     with pytest.raises(specs.SpecError) as caught:
-        specs.parse(text, REGISTRY, {"old": "made:1"})
+        specs.parse(text, REGISTRY)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_every_registered_name_is_its_own_canonical_text():
-    from functions.adaptive import ADAPTIVE
     from functions.grids import GRIDS
     from functions.samplers import SAMPLERS
     from functions.scales import SCALES
 
     for parse, registry in (
-        (specs.sampler, [*SAMPLERS, *ADAPTIVE]),
+        (specs.sampler, SAMPLERS),
         (specs.grid, GRIDS),
-        (specs.eps_scale, SCALES),
+        (specs.scale, SCALES),
     ):
         for name in registry:
             spec = parse(name)
             assert str(spec) == name and spec.options == parse(str(spec)).options
-    assert specs.eps_scale("none") is None
+    assert specs.scale("none") is None
     assert str(specs.sampler("generalized")) == "ddim"
     assert specs.sampler("ddpm_noisy").options == {"variance": "large"}
     assert specs.sampler("heun").record["s_max"] == "inf"  # JSON has no infinity
 
 
 def test_scales_may_be_written_with_commas():
-    assert specs.eps_scale("linear:0,1.017").options == {"k": 0.0, "b": 1.017}
-    assert specs.eps_scale("skip:9:0.99:shared").options["noise"] == "shared"
+    assert specs.scale("linear:0,1.017").options == {"k": 0.0, "b": 1.017}
+    assert specs.scale("skip:9:0.99:shared").options["noise"] == "shared"
 
 
 def sampler(*words, base="digits"):
@@ -139,15 +140,18 @@ def test_keys_are_options_of_the_sampler():
         (("sample_type", "deis:3", "order", "2"), "2 has no effect with sample_type deis:3"),
         (("sample_type", "f_pndm", "order", "2"), "2 has no effect with sample_type f_pndm"),
         (("sample_type", "f_pndm", "eta", "1"), "1 has no effect with sample_type f_pndm"),
-        (("sample_type", "deis", "variable", "rh"), "should be t or rho or lambda"),
+        (("sample_type", "deis", "variable", "rh"), "should be t, rho or lambda"),
         (("order", "1.5"), "order: 1.5 is not valid; it should be a whole number"),
         (("sample_type", "rk45", "timesteps", "10"), "which chooses its own steps"),
         (("sample_type", "rk45", "nfe", "10"), "which chooses its own steps"),
         (("timesteps", "10", "nfe", "10"), "exclude each other"),
-        (("sample_type", "ddpm", "variance", "learned"), "needs a network that predicts"),
-        (("sample_type", "ddpm:learned",), "needs a network that predicts"),
+        (("sample_type", "ddpm", "variance", "learned"), "it should be large or small"),
+        (("sample_type", "ddpm:learned",), "it should be large or small"),
+        (("sample_type", "deis:9"), "order '9' is not valid; it should be a whole number from 0"),
+        (("sample_type", "ddim:-3"), "eta '-3' is not valid; it should be a number, at least 0"),
+        (("sample_type", "deis", "order", "9"), "it should be a whole number from 0 to 3"),
         (("eps_scale", "skp:9"), "did you mean skip?"),
-        (("eps_scale", "none:1"), "none has no options"),
+        (("eps_scale", "none:1"), "none is unknown; it should be skip or linear"),
         (("skip_type", "karas"), "did you mean karras?"),
         (("skip_type", "karras:x"), "rho 'x' is not valid"),
     ],

@@ -1,39 +1,51 @@
-"""Training losses: (denoiser, x0, t, noise, **options) -> one number per sample, (B,).
-
-A loss is a mean over the pixels of a sample; weights, the density of t and the reduction over the
-batch belong to the caller.
-"""
+"""L_skip of S^2-DM, and its closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import Count, Positive, Share
 from functions.denoiser import Denoiser
+from functions.loss.base import mse
+from functions.parts import LOSSES
 from functions.process import Process, apply
 from functions.rows import need_scalar
 
 SkipNoise = Literal["fresh", "shared", "closed_form"]
 
 
-def simple(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the network against its target (Ho et al. 2020, eq. 14)."""
-    answer = denoiser(denoiser.process.perturb(x0, t, noise), t)
-    return _mse(answer, denoiser.target(x0, noise, t))
+def _fits(process: Process, skip: int, **_options: object) -> None:
+    """Refuse what L_skip is not defined for. Raises ValueError."""
+    need_scalar(process, "L_skip")
+    most = round(process.t_train[1] / process.index_step)
+    if skip > most:
+        raise ValueError(f"skip {skip} should be below {most + 1}, the number of diffusion steps")
 
 
+def _clamps(process: Process, skip: int, c_max: float, **_options: object) -> str:
+    begin = clamped_from(process, skip, c_max)
+    if begin is None:
+        return ""
+    return (
+        f"L_skip: c_t is clamped to {c_max:g} for t >= {begin:g}: this noise schedule is too steep "
+        f"for skip {skip}"
+    )
+
+
+@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", check=_fits, warn=_clamps)
 def skip(
     denoiser: Denoiser,
     x0: Tensor,
     t: Tensor,
     noise: Tensor,
-    skip: int = 9,
-    tau: float = 0.99,
+    skip: Count = 9,
+    tau: Share = 0.99,
     skip_noise: SkipNoise = "fresh",
-    c_max: float = 10.0,
+    c_max: Positive = 10.0,
 ) -> Tensor:
     """L_skip of S^2-DM (2401.01520): tau |eps - f|^2 + (1 - tau) |e2 - c_t f|^2 where t >= skip,
     the plain loss where t < skip, f the predicted noise.
@@ -43,15 +55,16 @@ def skip(
     ("closed_form": the mean over fresh e2, so the same gradient on average, without its variance).
     c_max bounds c_t on schedules that destroy the signal within one skip (see `skip_coefficient`).
     """
-    _check(skip, tau, skip_noise)
+    if not torch.compiler.is_compiling():
+        _require(skip, tau, skip_noise)
     eps = denoiser.raw_eps(denoiser.process.perturb(x0, t, noise), t)
-    plain = _mse(eps, noise)
+    plain = mse(eps, noise)
     c = skip_coefficient(denoiser.process, t, skip, c_max).to(x0)
     if skip_noise == "closed_form":  # E |e2 - c f|^2 = 1 + c^2 |f|^2 per pixel
         ahead = 1 + c**2 * eps.square().flatten(1).mean(1)
     else:
         e2 = noise if skip_noise == "shared" else torch.randn_like(noise)
-        ahead = _mse(apply(c[:, None, None], eps), e2)
+        ahead = mse(apply(c[:, None, None], eps), e2)
     return torch.where(_reaches(denoiser.process, t, skip), tau * plain + (1 - tau) * ahead, plain)
 
 
@@ -81,7 +94,7 @@ def skip_scale(
     fresh and closed_form: tau / (tau + (1 - tau) c^2), a shrinkage; shared: (tau + (1 - tau) c) /
     (tau + (1 - tau) c^2), which enlarges where c < 1. Exactly 1 where t < skip.
     """
-    _check(skip, tau, skip_noise)
+    _require(skip, tau, skip_noise)
     c = skip_coefficient(process, t, skip, c_max)
     gain = tau + (1 - tau) * c if skip_noise == "shared" else torch.full_like(c, tau)
     factor = gain / (tau + (1 - tau) * c**2)
@@ -100,17 +113,5 @@ def _reaches(process: Process, t: Tensor, skip: int) -> Tensor:
     return t >= skip * process.index_step
 
 
-def _check(skip: int, tau: float, skip_noise: str) -> None:
-    if skip < 1:
-        raise ValueError(f"skip is a number of steps, at least 1, not {skip}")
-    if not 0 <= tau <= 1:
-        raise ValueError(f"tau lies in [0, 1], not {tau:g}")
-    if skip_noise not in ("fresh", "shared", "closed_form"):
-        raise ValueError(f"skip_noise is fresh, shared or closed_form, not {skip_noise!r}")
-
-
-def _mse(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).square().flatten(1).mean(1)
-
-
-LOSSES: dict[str, Callable[..., Tensor]] = {"simple": simple, "skip": skip}
+def _require(distance: int, tau: float, skip_noise: str) -> None:
+    require(skip, skip=distance, tau=tau, skip_noise=skip_noise)

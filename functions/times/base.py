@@ -1,9 +1,8 @@
-"""The density of training times: a sampler draws times and weighs each loss."""
+"""The density of training times."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,23 +28,3 @@ class TimeSampler(ABC):
         if self.process.steps is not None:
             return torch.randint(int(low), int(high) + 1, (n,), generator=generator)
         return low + (high - low) * torch.rand(n, generator=generator)
-
-
-class Uniform(TimeSampler):
-    """Independent times, each equally likely."""
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        return self._draw(n, generator), torch.ones(n)
-
-
-class Antithetic(TimeSampler):
-    """The DDIM repository's: n/2 + 1 uniform times, each paired with its mirror image."""
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        t = self._draw(n // 2 + 1, generator)
-        low, high = self.process.t_train
-        mirror = (int(low) + int(high) if self.process.steps is not None else low + high) - t
-        return torch.cat([t, mirror])[:n], torch.ones(n)
-
-
-TIMES: dict[str, Callable[[Process], TimeSampler]] = {"antithetic": Antithetic, "uniform": Uniform}

@@ -1,0 +1,19 @@
+"""Training losses: (denoiser, x0, t, noise, **options) -> one number per sample, (B,).
+
+A loss is a mean over the pixels of a sample; weights, the density of t and the reduction over the
+batch belong to the caller.
+"""
+
+from functions.loss.simple import simple
+from functions.loss.skip import SkipNoise, clamped_from, skip, skip_coefficient, skip_scale
+from functions.parts import LOSSES
+
+__all__ = [
+    "LOSSES",
+    "SkipNoise",
+    "clamped_from",
+    "simple",
+    "skip",
+    "skip_coefficient",
+    "skip_scale",
+]

@@ -1,0 +1,16 @@
+"""The plain loss of DDPM."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from functions.denoiser import Denoiser
+from functions.loss.base import mse
+from functions.parts import LOSSES
+
+
+@LOSSES.part(title="mean squared error of the prediction", paper="2006.11239")
+def simple(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """Mean squared error of the network against its target (Ho et al. 2020, eq. 14)."""
+    answer = denoiser(denoiser.process.perturb(x0, t, noise), t)
+    return mse(answer, denoiser.target(x0, noise, t))

@@ -1,0 +1,31 @@
+"""Metrics: distances between two sets of images, from the features of a network.
+
+Features are (n, D) tensors. The Frechet distance works in float64 throughout; KID and
+precision/recall work in the dtype they are given, because float32 features then give the digits of
+torch-fidelity 0.4.0, the library these metrics are compared with, and float64 features the exact
+value. Seeds feed NumPy's `RandomState` for the same reason.
+"""
+
+from functions.metrics.base import Reference, Seen
+from functions.metrics.frechet import frechet, split_distance
+from functions.metrics.kid import kid, kid_subset_size
+from functions.metrics.label import label
+from functions.metrics.moments import Moments
+from functions.metrics.precision_recall import precision_recall
+from functions.parts import METRICS
+
+from functions.metrics.inception_score import inception_score  # isort: skip (listed last)
+
+__all__ = [
+    "METRICS",
+    "Moments",
+    "Reference",
+    "Seen",
+    "frechet",
+    "inception_score",
+    "kid",
+    "kid_subset_size",
+    "label",
+    "precision_recall",
+    "split_distance",
+]

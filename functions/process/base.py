@@ -1,0 +1,139 @@
+"""Linear diffusions: `x_t = mean(t) lift(x_0) + factor(t) noise`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from functions.plan import apply
+
+
+class Process(ABC):
+    """A linear diffusion. Attributes every process has:
+
+    t_start, t_end: the times from which and to which sampling walks.
+    t_train: (lowest, highest) time of training.
+    steps: number of discrete times, None where time is continuous.
+    index_step: the length of "one discrete step" in this process' units of time.
+    """
+
+    t_start: float
+    t_end: float
+    t_train: tuple[float, float]
+    steps: int | None
+    index_step: float
+    groups: int = 1  # channels of the state per channel of the data
+
+    @abstractmethod
+    def mean(self, t: Tensor) -> Tensor:
+        """Coef of the clean state in x_t."""
+
+    @abstractmethod
+    def psi(self, t: Tensor, s: Tensor) -> Tensor:
+        """Coef of the mean's transition from time t to time s."""
+
+    @abstractmethod
+    def factor(self, t: Tensor) -> Tensor:
+        """R_t with R_t R_t^T = Cov[x_t | x_0]."""
+
+    @abstractmethod
+    def drift(self, t: Tensor) -> Tensor:
+        """F of the process du = F u dt + G dw."""
+
+    @abstractmethod
+    def diffusion(self, t: Tensor) -> Tensor:
+        """G G^T of the process."""
+
+    def reversed(self, t: Tensor, s: Tensor, lam: float) -> Tensor:
+        """Psihat(t -> s): the mean's transition in reverse time, s < t, of the process that has the
+        same marginals and lam^2 of the reverse SDE's noise (gDDIM, 2206.05564, eq. 22); lam = 0 is
+        R_s R_t^-1. This one is for coefficients that are numbers.
+        """
+        at_s, at_t = self.factor(s), self.factor(t)
+        return (at_s / (self.psi(t, s) * at_t)) ** lam**2 * at_s / at_t
+
+    def rate(self, tau: Tensor, s: Tensor) -> Tensor | None:
+        """dK/dtau of K = int Psi(tau -> s) 1/2 G G^T factor^-T; None where K is Psi factor."""
+        return None
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """The time as the network is told it."""
+        return t
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """A state as the network is shown it."""
+        return x
+
+    def from_network(self, answer: Tensor) -> Tensor:
+        """What the network said, as a state."""
+        return answer
+
+    def lift(self, x0: Tensor) -> Tensor:
+        """Data -> state."""
+        return x0
+
+    def drop(self, x: Tensor) -> Tensor:
+        """State -> data."""
+        return x
+
+    def views(self, x: Tensor) -> dict[str, Tensor]:
+        """A state as pictures (B, C, H, W), by what they show; [-1, 1] is black to white."""
+        return {"image": self.drop(x)}
+
+    def noise(self, x0: Tensor) -> Tensor:
+        """Standard normal noise shaped like the state of data x0."""
+        return torch.randn_like(x0 if self.groups == 1 else torch.cat([x0] * self.groups, 1))
+
+    def perturb(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Draw x_t: x0 (B, C, H, W) data, t (B,) times, noise shaped like the state."""
+        return apply(self.mean(t), self.lift(x0)) + apply(self.factor(t), noise)
+
+    def prior(self, shape: tuple[int, ...], randn: Callable[[Tensor], Tensor]) -> Tensor:
+        """The state where sampling starts, for data of `shape`; randn draws like its argument."""
+        return randn(torch.empty(shape))
+
+
+class VariancePreserving(Process):
+    """alpha_t^2 + sigma_t^2 = 1, both from log abar(t)."""
+
+    @abstractmethod
+    def log_abar(self, t: Tensor) -> Tensor:
+        """Log of the cumulative signal power at t, float64, shaped like t."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Signal scale, float64, shaped like t."""
+        return torch.exp(0.5 * self.log_abar(t))
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Noise scale, float64, shaped like t."""
+        return torch.sqrt(-torch.expm1(self.log_abar(t)))
+
+    def rho(self, t: Tensor) -> Tensor:
+        """sigma/alpha, float64, shaped like t: 0 at the clean end."""
+        return torch.sqrt(torch.expm1(-self.log_abar(t)))
+
+    @abstractmethod
+    def time_of(self, rho: Tensor) -> Tensor:
+        """The time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of rho."""
+
+    def mean(self, t: Tensor) -> Tensor:
+        return self.alpha(t)[..., None, None]
+
+    def psi(self, t: Tensor, s: Tensor) -> Tensor:
+        return torch.exp(0.5 * (self.log_abar(s) - self.log_abar(t)))[..., None, None]
+
+    def factor(self, t: Tensor) -> Tensor:
+        return self.sigma(t)[..., None, None]
+
+    @abstractmethod
+    def beta(self, t: Tensor) -> Tensor:
+        """-d log abar/dt, float64, shaped like t."""
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -0.5 * self.beta(t)[..., None, None]
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return self.beta(t)[..., None, None]

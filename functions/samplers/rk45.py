@@ -1,0 +1,29 @@
+"""The probability flow by an adaptive Runge-Kutta method: Song et al. 2021 (2011.13456)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from configs.parts import require
+from configs.values import Positive
+from functions.adaptive import Adaptive
+from functions.parts import SAMPLERS
+from functions.process import Process
+from functions.rows import pairs, transfer
+
+
+@SAMPLERS.part(
+    title="probability flow, adaptive RK45",
+    paper="2011.13456",
+    order="5",
+    nfe="as many as it needs",
+    adaptive=True,
+)
+def rk45(process: Process, grid: Tensor, rtol: Positive = 1e-5, atol: Positive = 1e-5) -> Adaptive:
+    """Solve the probability flow adaptively between the two ends of a grid. Raises ValueError for a
+    grid that is not decreasing and for CLD's L parametrisation.
+    """
+    require(rk45, rtol=rtol, atol=atol)
+    steps = pairs(grid)
+    transfer(process, *steps[0])  # refuses a process whose flow is not that of its factor
+    return Adaptive(process, float(steps[0][0]), float(steps[-1][1]), rtol, atol)

@@ -1,0 +1,8 @@
+"""Densities of training times: a sampler draws times and weighs each loss."""
+
+from functions.parts import TIMES
+from functions.times.antithetic import Antithetic
+from functions.times.base import TimeSampler
+from functions.times.uniform import Uniform
+
+__all__ = ["TIMES", "Antithetic", "TimeSampler", "Uniform"]

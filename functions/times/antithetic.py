@@ -1,0 +1,20 @@
+"""Antithetic training times."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from functions.parts import TIMES
+from functions.times.base import TimeSampler
+
+
+@TIMES.part("antithetic", title="uniform times in mirrored pairs", paper="2010.02502")
+class Antithetic(TimeSampler):
+    """The DDIM repository's: n/2 + 1 uniform times, each paired with its mirror image."""
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        t = self._draw(n // 2 + 1, generator)
+        low, high = self.process.t_train
+        mirror = (int(low) + int(high) if self.process.steps is not None else low + high) - t
+        return torch.cat([t, mirror])[:n], torch.ones(n)
