@@ -279,6 +279,7 @@ def test_processes_share_a_cell(exp: Path) -> None:
         (["--sampling.clip", "true"], "sampler.clip null, now true"),
         (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size 20, now 9"),
         (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets 100, now 9"),
+        (["--evaluation.metrics", "[distance,kid:7]"], "kid:subset_size=500, now kid:7:"),
         (["--sampling.ema", "none"], "average ema 0.9, now raw"),
     ],
 )  # fmt: skip
@@ -345,6 +346,7 @@ def test_moved_aside_when_told(exp: Path) -> None:
         ("ddim", "3", ["--eps_scale", "skip:0"], "eps_scale skip:0: k is a number of steps from 1"),
         ("rk45", "3", [], "--timesteps has no effect with rk45"),
         ("ddim", "3", ["--n_samples", "3"], "a sweep needs at least 4"),
+        ("ddim", "3", ["--evaluation.metrics", "[kid]"], "a sweep ranks by distance; name it too"),
         ("ddim", "3", ["--docs", "held"], "differ in their training images (1617 and"),
         ("ddim", "3", ["--docs", "b,scaled"], "differ in data.rescaled (True and False)"),
         ("ddim", "3", ["--docs", "c"], "--doc c: no such run"),
