@@ -243,7 +243,6 @@ def test_the_plan_is_shown_and_nothing_written(capsys, tmp_path, argv, told):
 
 
 def test_the_list_of_samplers_needs_nothing(capsys):
-    from functions.adaptive import ADAPTIVE
     from functions.grids import GRIDS
     from functions.samplers import SAMPLERS
     from functions.scales import SCALES
@@ -251,7 +250,7 @@ def test_the_list_of_samplers_needs_nothing(capsys):
     assert main.main(["--list_samplers"]) == 0
     lines = capsys.readouterr().out.splitlines()
     known = [line.split()[0] for line in lines if line and not line.startswith(" ")]
-    assert {*SAMPLERS, *ADAPTIVE, *GRIDS, *SCALES, "generalized", "ddpm_noisy"} <= set(known)
+    assert {*SAMPLERS, *GRIDS, *SCALES, "generalized", "ddpm_noisy"} <= set(known)
     assert any(":variable=t (t, rho, lambda)" in line for line in lines)
 
 

@@ -243,7 +243,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
         ("loss.name", "loss: L_skip is defined for the variance-preserving processes only"),
         ("diffusion.beta_min", "belongs to vpsde; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
-        ("sampling.skip_type", "need a variance-preserving process"),
+        ("sampling.skip_type", "variance-preserving process"),
     ],
 )
 def test_what_does_not_fit_the_process_is_refused(tiny, override, text):
