@@ -279,6 +279,7 @@ def test_processes_share_a_cell(exp: Path) -> None:
         (["--sampling.clip", "true"], "sampler.clip null, now true"),
         (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size 20, now 9"),
         (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets 100, now 9"),
+        (["--evaluation.metrics", "[distance,kid:7]"], "kid:subset_size=500, now kid:7:"),
         (["--sampling.ema", "none"], "average ema 0.9, now raw"),
     ],
 )  # fmt: skip
@@ -339,12 +340,13 @@ def test_moved_aside_when_told(exp: Path) -> None:
     [
         ("ddim,f_pndm", "3,9", [], "--sweep: the cell a, f_pndm, 3 steps: F-PNDM needs at least 4"),
         ("ddim", "2000", [], "the cell a, ddim, 2000 steps: 2000 sampling steps asked"),
-        ("dim", "3", [], "--samplers dim: 'dim' is unknown"),
+        ("dim", "3", [], "--samplers dim: dim is unknown"),
         ("ddim@quat", "3", [], "did you mean quad?"),
-        ("rk45:0", None, [], "the cell a, rk45:0: tolerances should be above 0"),
-        ("ddim", "3", ["--eps_scale", "skip:0"], "eps_scale skip:0: k is a number of steps from 1"),
+        ("rk45:0", None, [], "--samplers rk45:0: rtol"),
+        ("ddim", "3", ["--eps_scale", "skip:0"], "it should be a whole number, at least 1"),
         ("rk45", "3", [], "--timesteps has no effect with rk45"),
         ("ddim", "3", ["--n_samples", "3"], "a sweep needs at least 4"),
+        ("ddim", "3", ["--evaluation.metrics", "[kid]"], "a sweep ranks by distance; name it too"),
         ("ddim", "3", ["--docs", "held"], "differ in their training images (1617 and"),
         ("ddim", "3", ["--docs", "b,scaled"], "differ in data.rescaled (True and False)"),
         ("ddim", "3", ["--docs", "c"], "--doc c: no such run"),
@@ -377,7 +379,7 @@ def test_the_report_again_and_two_side_by_side(exp: Path, reported, capsys) -> N
     assert main([*command, "--config", "digits"]) == 0
     assert reported[1][3] is not None
     for more, told in (
-        (["--data.pth", "x"], "there is no such key; did you mean data.path?"),
+        (["--data.pth", "x"], "--data.pth: there is no such key"),
         (["--config", "digitz"], "did you mean digits"),
         (["--config", "digits", "--data.holdout", "2"], "--data.holdout: 2 is not valid"),
     ):
