@@ -18,8 +18,8 @@ FLOOR = ("configs", "configs.parts", "configs.values", "configs.papers")  # ever
 # Rooms of runners, a floor a line: imports point to floors above their own line only.
 FLOORS = (
     ("machine",),
-    ("record", "sheets"),
-    ("model",),
+    ("record",),
+    ("model", "sheets"),
     ("sampling",),
     ("measure",),
     ("train", "sample", "test", "sweep", "picture", "report", "look"),
