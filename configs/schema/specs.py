@@ -37,7 +37,7 @@ class Spec:
 
     @property
     def build(self) -> Callable[..., Any]:
-        """What makes the part, called with what the program gives and `options`."""
+        """Builder of the part; takes what the program gives, and `options`."""
         return self.part.build
 
     @property

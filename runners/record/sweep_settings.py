@@ -59,7 +59,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a sweep's cells share.
+    """Settings that the cells of a sweep share.
 
     metrics: label by the name of every metric that is measured; MAIN is one of them.
     dataset: what is measured against: data set, extractor, number of real images, ..., and the
@@ -86,7 +86,7 @@ class Settings:
             raise ValueError("docs is empty")
 
     def of_doc(self, doc: str) -> Recipe:
-        """What the images of a doc share. Raises ValueError for a doc that is not known."""
+        """Recipe of the images of a doc. Raises ValueError for a doc that is not known."""
         if doc not in self.docs:
             raise ValueError(f"doc {values.show(doc)} is not in sweep.json")
         return replace(self.recipe, **self.docs[doc].made_by)
@@ -107,7 +107,7 @@ class Settings:
         ]
 
     def _measured(self) -> dict[str, Any]:
-        """What decides the figures beside the images."""
+        """Settings that decide the figures, beside the images."""
         known = {key: value for key, value in self.dataset.items() if key not in ROUNDED}
         specs = known.pop("metrics", {})
         return {

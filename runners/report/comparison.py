@@ -51,7 +51,7 @@ class Doc:
 
     @property
     def recipe(self) -> Recipe:
-        """What all images of the doc share."""
+        """Recipe that all images of the doc share."""
         return self.sweep.settings.of_doc(self.name)
 
     @property
