@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
+from annotated_types import BaseMetadata, Ge, Gt, Le, Lt, MinLen
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -115,7 +115,8 @@ def words(annotation: Any) -> str:
     if origin is Literal:
         return either(map(show, get_args(base)))
     if origin is not None and issubclass(origin, Sequence):
-        return f"a list of {_plural(get_args(base)[0])}"
+        least = "at least one of " if any(isinstance(b, MinLen) for b in bounds) else ""
+        return f"a list of {least}{_plural(get_args(base)[0])}"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return known.get(base, getattr(base, "__name__", str(base))) + _range(bounds)
 
@@ -143,7 +144,8 @@ def _range(bounds: Iterable[Any]) -> str:
 
 def _plural(annotation: Any) -> str:
     base, bounds = _parts(annotation)
-    return {int: "whole numbers", float: "numbers"}.get(base, "values") + _range(bounds)
+    each = _range(bounds).replace(", ", ", each ")
+    return {int: "whole numbers", float: "numbers"}.get(base, "values") + each
 
 
 def show(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""The probability flow with an adaptive step: Song et al. 2021 (2011.13456, section 4.3).
+"""Adaptive solver of the probability flow (2011.13456, section 4.3).
 
-The one sampler that is no plan: how it walks depends on what the network answers.
+It is no plan, because its steps depend on the answers of the network.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from functions.plan import shaped
 from functions.process import VP, Process, apply
 from functions.rows import transfer
 
-# Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last is the fifth-order result.
+# Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last to the result of order 5
 ROWS = (
     (1 / 5,),
     (3 / 40, 9 / 40),
@@ -24,15 +25,16 @@ ROWS = (
     (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
 ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-MOST = 100_000  # trials before it gives up
-FINE = 1e-7  # of the whole way: the distance over which a coefficient's slope is taken
+MOST = 100_000  # trials of an image before the solver gives up
+FINE = 1e-7  # distance over which the slope of a coefficient is taken, as a share of the whole walk
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """From time t to time s on the probability flow of any linear process. The error of a step,
-    root mean square over an image of error/(atol + rtol |x|), stays below 1. A step to a time
-    below the network's training times, the clean end, is DDIM's.
+    """A walk from time t to time s on the probability flow of any linear process.
+
+    In every step the root mean square of error/(atol + rtol |x|) over an image stays below 1. A
+    step to a time below the training times (the clean end) is DDIM's.
     """
 
     process: Process
@@ -41,7 +43,7 @@ class Adaptive:
     rtol: float
     atol: float
     basis: str = "eps"
-    nfe: None = None  # known only afterwards
+    nfe: None = None  # known only after the walk
 
     def __str__(self) -> str:
         return (
@@ -59,10 +61,14 @@ def solve(
 ) -> Iterator[Tensor]:
     """Walk from state x (B, C, H, W) and yield the state after every trial; the last is the sample.
 
-    predict(x, t) gives the noise in some rows x (n, C, H, W) at their times t (n,), float64: every
-    image has a step length of its own, so that it does not depend on its neighbours. Nothing is
-    drawn: `randn` is there for the call shape of `plan.solve`. project acts on the sample. Raises
-    RuntimeError where the answers are not finite or an image needs more than 100,000 trials.
+    Every image has its own step length, so that it does not depend on its neighbours.
+
+    predict(x, t): noise in some rows x (n, C, H, W) at their times t (n,), float64.
+    randn: not used, there for the call shape of `plan.solve`: nothing is drawn.
+    project(x, s): replaces the sample, if given.
+
+    Raises ValueError for an answer of another shape than x, RuntimeError where the answers are not
+    finite or an image needs more than 100,000 trials.
     """
     process, device = flow.process, x.device
     ends = torch.tensor([flow.t, max(flow.s, process.t_train[0])], dtype=torch.float64)
@@ -95,14 +101,15 @@ def solve(
         raise RuntimeError(f"more than {MOST} trials: the tolerances cannot be met")
     if flow.s < ends[1]:
         A, B = transfer(process, ends[1], torch.tensor(flow.s, dtype=torch.float64))
-        v = apply(A, v) + apply(B, predict(v, ends[1].expand(len(x)).to(device)))
+        v = apply(A, v) + apply(B, shaped(predict(v, ends[1].expand(len(x)).to(device)), v))
     yield v if project is None else project(v, flow.s)
 
 
 @dataclass(frozen=True)
 class _Flat:
-    """The flow in coordinates v = Psi(t -> end) x, where it reads dv = dK eps, K = Psi R_t, and in
-    a clock u that falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t.
+    """The flow in coordinates v = Psi(t -> end) x, where it reads dv = dK eps, K = Psi R_t.
+
+    Its clock u falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t.
     """
 
     process: Process
@@ -129,7 +136,7 @@ class _Flat:
         high, low = (u + gap).clamp(max=begin), (u - gap).clamp(min=end)
         rise = self._transported(high) - self._transported(low)
         K = rise / (high - low)[(..., *[None] * (rise.ndim - 1))]
-        return apply(K, self.predict(self.back(v, u), self.time(u).to(v.device)))
+        return apply(K, shaped(self.predict(self.back(v, u), self.time(u).to(v.device)), v))
 
     def _transported(self, u: Tensor) -> Tensor:
         t = self.time(u)
@@ -139,7 +146,7 @@ class _Flat:
 def _trial(
     flat: _Flat, v: Tensor, u: Tensor, h: Tensor, slope: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of length h (n,): the state ahead, the slope there, the estimated error."""
+    """Try one step of length h (n,). Returns the state ahead, the slope there, the error."""
     slopes, length, ahead = [slope], h.to(v).view(-1, *[1] * (v.ndim - 1)), v
     for row in ROWS:
         ahead = v + length * sum(w * k for w, k in zip(row, slopes, strict=True))

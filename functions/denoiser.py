@@ -1,51 +1,51 @@
-"""A denoiser is a network plus a process: it knows which noise is in x at time t."""
+"""Denoiser: a network and its process, which together estimate the noise in x at time t."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from functions.plan import accumulate
+from configs.parts import require
+from configs.values import Positive
+from functions.plan import accumulate, shaped
 from functions.process import Process, VariancePreserving, apply
 
-PREDICTS = ("eps", "x0", "v")
-MIXED = ("none", "normal", "velocity")
+Predicts = Literal["eps", "x0", "v"]
+Mixed = Literal["none", "normal", "velocity"]
 
 
 class Denoiser(nn.Module):
-    """network(x, t, label) -> what `predicts` says, shaped like x.
+    """A network, called as network(x, t, label), and the process that it was trained for.
 
-    predicts: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma x0 (Salimans & Ho
-    2022). clip: bound on the pixels of the predicted clean image, None for no bound; it acts in
-    `eps` and `x0`, which samplers ask, never in the training target.
+    predicts: answer of the network: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma
+        x0 (2202.00512).
+    clip: bound of the pixels of the predicted clean image, None for no bound. It acts in `eps` and
+        `x0`, which samplers ask, never in the training target.
+    mixed: linear function of x that is added to the answer, so that the sum follows the size of x
+        however far x strays. "none": nothing. "normal": the noise expected for standard normal data
+        (the mixed score of LSGM, 2106.05931, with a fixed weight). "velocity": R^-1 (0, v), the
+        mixed score of CLD in gDDIM's code (after 2112.07068).
 
-    mixed: what the network adds to, linear in x, so that the answer follows the size of x however
-    far x strays. "none": nothing; "normal": the noise expected if the data were standard normal
-    (the mixed score of LSGM, Vahdat et al. 2021, with a fixed weight); "velocity": R^-1 (0, v), the
-    mixed score of CLD in gDDIM's code (after Dockhorn et al. 2022).
-
-    Raises ValueError for another `predicts` or `mixed`, for v on a process that does not preserve
-    the variance, for mixed with one that is not eps, and for velocity where there is none.
+    Raises ValueError for options out of range, v on a process that does not preserve the variance,
+    mixed with another `predicts` than eps, and velocity on a process without one.
     """
 
     def __init__(
         self,
         network: nn.Module,
         process: Process,
-        predicts: str = "eps",
-        clip: float | None = None,
-        mixed: str = "none",
+        predicts: Predicts = "eps",
+        clip: Positive | None = None,
+        mixed: Mixed = "none",
     ) -> None:
         super().__init__()
-        if predicts not in PREDICTS:
-            raise ValueError(f"predicts is one of {', '.join(PREDICTS)}, not {predicts!r}")
+        require(Denoiser, predicts=predicts, clip=clip, mixed=mixed)
         if predicts == "v" and not isinstance(process, VariancePreserving):
             raise ValueError("v is defined for variance-preserving processes only")
-        if mixed not in MIXED:
-            raise ValueError(f"mixed is one of {', '.join(MIXED)}, not {mixed!r}")
         if mixed != "none" and predicts != "eps":
             raise ValueError(f"a mixed score needs predicts eps, not {predicts!r}")
         if mixed == "velocity" and process.groups != 2:
@@ -58,21 +58,23 @@ class Denoiser(nn.Module):
         self._kept: dict[float, _At] = {}
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The network's answer (mixed: with what it adds to) at state x (B, ...) and time t, a
-        number or (B,); dtype of x.
+        """Answer of the network, with its mixed score, at state x (B, ...) and time t, a number or
+        (B,). Shape and dtype are those of x; ValueError for an answer of another shape.
         """
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
         shown, given = self.process.to_network(x), [] if label is None else [label]
         answer = self.network(shown, times, *given)
-        answer = self.process.from_network(answer.to(x.dtype))  # under autocast: half precision
+        answer = shaped(
+            self.process.from_network(answer.to(x.dtype)), x
+        )  # half precision under autocast
         if self.mixed == "none":
             return answer
         at = self._at(t)
         return answer + apply(at.normal if self.mixed == "normal" else at.velocity, x)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should answer for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
+        """Right answer of the network for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
         if self.predicts == "eps":
             return noise
         if self.predicts == "x0":
@@ -81,13 +83,13 @@ class Denoiser(nn.Module):
         return apply(mean, noise) - apply(factor, self.process.lift(x0))
 
     def eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The noise in x, shaped like x; where clip is set, the one that fits the clipped x0."""
+        """Noise in x, shaped like x; where clip is set, the noise that fits the clipped x0."""
         if self.clip is None:
             return self.raw_eps(x, t, label)
         return self._at(t).noise(x, self.x0(x, t, label))
 
     def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The noise in x as the network tells it, never clipped: what losses compare."""
+        """Noise in x without clipping, which losses compare."""
         answer = self(x, t, label)
         if self.predicts == "eps":
             return answer
@@ -95,18 +97,18 @@ class Denoiser(nn.Module):
         return at.noise(x, self._clean(x, answer, at))
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The clean state (lifted data) expected behind x, shaped like x."""
+        """Expected clean state (lifted data) of x, shaped like x."""
         clean = self.raw_x0(x, t, label)
         if self.clip is None:
             return clean
         return self.process.lift(self.process.drop(clean).clamp(-self.clip, self.clip))
 
     def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The clean state as the network tells it, never clipped."""
+        """Expected clean state of x without clipping."""
         return self._clean(x, self(x, t, label), self._at(t))
 
     def _at(self, t: Tensor | float) -> _At:
-        """The coefficients at t; those of single times are kept: a plan asks for the same ones."""
+        """Coefficients at t. Those of single times are kept: a plan asks for them again."""
         if isinstance(t, Tensor):
             return _At(self.process, t.double())
         if t not in self._kept:
@@ -122,8 +124,8 @@ class Denoiser(nn.Module):
 
 
 class _At:
-    """A process' coefficients at a time, and what of x = mean x0 + factor eps follows from which;
-    two passes over memory where the coefficients are numbers.
+    """Coefficients of a process at a time, and the solutions of x = mean x0 + factor eps for x0 and
+    eps; they take two passes over memory where the coefficients are numbers.
     """
 
     def __init__(self, process: Process, t: Tensor) -> None:
@@ -141,7 +143,7 @@ class _At:
 
     @cached_property
     def normal(self) -> Tensor:
-        """Coef of x in E[noise | x] for standard normal data, which fill the first component."""
+        """Coef of x in E[noise | x]; data, the first component of the state, standard normal."""
         data = self.mean[..., :1]
         covariance = data @ data.mT + self.factor @ self.factor.mT
         return self.factor.mT @ torch.linalg.inv(covariance)
@@ -152,19 +154,19 @@ class _At:
         return torch.linalg.inv(self.factor) * torch.tensor([0.0, 1.0], device=self.factor.device)
 
     def clean(self, x: Tensor, eps: Tensor) -> Tensor:
-        """The clean state behind x under noise eps."""
+        """Clean state of x if its noise is eps."""
         of_x, of_eps = self._to_clean
         return accumulate(apply(of_x, x), of_eps, eps)
 
     def noise(self, x: Tensor, clean: Tensor) -> Tensor:
-        """The noise on a clean state in x."""
+        """Noise of x if its clean state is `clean`."""
         of_x, of_clean = self._to_noise
         return accumulate(apply(of_x, x), of_clean, clean)
 
 
 class Scaled(Denoiser):
-    """A denoiser whose noise estimate is multiplied by scale(t): epsilon scaling, training-free
-    S^2-DM (`functions.scales`). The clean state follows from the scaled noise; clipping comes last.
+    """A denoiser whose noise estimate is multiplied by scale(t), an eps scale (`functions.scales`).
+    The clean state follows from the scaled noise; clipping comes last.
     """
 
     def __init__(self, denoiser: Denoiser, scale: Callable[[Tensor], Tensor]) -> None:

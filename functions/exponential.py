@@ -1,15 +1,16 @@
-"""The one formula behind the multistep samplers: `B_j = int_t^s l_j(u(tau)) dK(tau)`.
+"""Rows of the multistep samplers: `B_j = int_t^s l_j(u(tau)) dK(tau)`.
 
-K holds everything known in closed form, l_j are the Lagrange polynomials through the times of the
-last evaluations in a variable u. With `w = (u - u_t)/(u_s - u_t)`, B_j is a combination of the
-moments `M_k = int_0^1 w^k dK`, and by parts `M_k = K(1) - k int_0^1 w^(k-1) K dw` for k > 0, so
-only values of K are needed, numbers or matrices.
+K holds everything known in closed form; l_j are the Lagrange polynomials in a variable u through
+the times of the last evaluations. With `w = (u - u_t)/(u_s - u_t)`, B_j is a combination of the
+moments `M_k = int_0^1 w^k dK`. By parts `M_k = K(1) - k int_0^1 w^(k-1) K dw` for k > 0, so only
+values of K are needed, numbers or matrices.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,13 +18,17 @@ from torch import Tensor
 
 from functions.process import Process, VariancePreserving
 
+Basis = Literal["x0", "eps"]
+
 _V, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(48))
 _V, _WEIGHTS = (_V + 1) / 2, _WEIGHTS / 2  # Gauss-Legendre on [0, 1]
 
 
 def moments(K: Callable[[Tensor], Tensor], count: int, cuts: Tensor | None = None) -> list[Tensor]:
-    """[M_0, ..., M_(count-1)] of K: (n,) -> (n, *S, k, k), which is smooth between the `cuts`
-    (increasing, from 0 to 1) except for a square root at the end of a panel: the clean end.
+    """Moments [M_0, ..., M_(count-1)] of K: (n,) -> (n, *S, k, k).
+
+    cuts: increasing, from 0 to 1; K is smooth between them, except for a square root at the end of
+    a panel (the clean end).
     """
     first, last = K(torch.tensor([0.0, 1.0], dtype=torch.float64))
     found = [last - first]
@@ -38,14 +43,14 @@ def moments(K: Callable[[Tensor], Tensor], count: int, cuts: Tensor | None = Non
 
 
 def lagrange(moments: Sequence[Tensor], w: Tensor) -> list[Tensor]:
-    """[B_0, ...] for evaluations at the places w (q + 1,), from q + 1 moments."""
+    """Weights [B_0, ..., B_q] of evaluations at the places w (q + 1,), from q + 1 moments."""
     inverse = torch.linalg.inv(torch.vander(w, increasing=True))  # monomials from values
     rows = torch.stack(list(moments))
     return list(torch.tensordot(inverse, rows, dims=([0], [0])))
 
 
 def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """(A, [B_j]) of a step from times[0] to s with evaluations at `times`, newest first; u = t.
+    """Row (A, [B_j]) of a step from times[0] to s with evaluations at `times`, newest first; u = t.
 
     DEIS tAB (2204.13902, eq. 15); on matrices gDDIM (2206.05564, eq. 19).
     """
@@ -66,7 +71,9 @@ def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Te
 
 
 def in_rho(process: VariancePreserving, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The same with u = rho = sigma/alpha, where K is linear and every integral a polynomial."""
+    """Row as of `in_time` with u = rho = sigma/alpha, where K is linear and every integral is a
+    polynomial: DEIS rhoAB (2204.13902).
+    """
     rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
     w, h = (rho - rho[0]) / (end - rho[0]), end - rho[0]
     exact = [(alpha * h / (k + 1)).view(1, 1) for k in range(len(times))]
@@ -77,15 +84,17 @@ def in_lambda(
     process: VariancePreserving,
     times: Tensor,
     s: Tensor,
-    basis: str = "eps",
+    basis: Basis = "eps",
     rate: int = 1,
     adapt: Callable[[list[Tensor], Tensor], list[Tensor]] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """The same with u = lambda = log(alpha/sigma), for answers as noise or as clean data.
+    """Row as of `in_time` with u = lambda = log(alpha/sigma): DPM-Solver (2206.00927, eq. 3.4) for
+    basis "eps", DPM-Solver++ (2211.01095, eq. 9) for "x0".
 
-    DPM-Solver (2206.00927, eq. 3.4) and DPM-Solver++ (2211.01095, eq. 9), rate 2 for its SDE. At
-    the clean end lambda is infinite, and only one time may be given. adapt(moments, h) puts what a
-    paper takes for the moments into their place, h = lambda_s - lambda_t.
+    At the clean end lambda is infinite, and only one time may be given.
+
+    rate: 1 for the ODE, 2 for the SDE of DPM-Solver++.
+    adapt(moments, h): the moments as a paper approximates them, h = lambda_s - lambda_t.
     """
     rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
     lam = -torch.log(rho)
@@ -104,7 +113,7 @@ def in_lambda(
 
 
 def _knots(process: Process, t: Tensor, s: Tensor) -> Tensor | None:
-    """Where a tabulated schedule has kinks between t and s, as places in [0, 1]."""
+    """Places in [0, 1] where a tabulated noise schedule has kinks between t and s."""
     if process.steps is None:
         return None
     inner = torch.arange(math.ceil(t) - 1, math.floor(s), -1, dtype=torch.float64)

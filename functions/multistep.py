@@ -1,4 +1,4 @@
-"""The one way in which multistep samplers remember: predict, and where wanted correct."""
+"""Stages of multistep samplers: predict, and correct if asked."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ Row = Callable[[Tensor, Tensor], tuple[Tensor, list[Tensor]]]
 def multistep(
     grid: Tensor, depth: Callable[[int], int], row: Row, corrector: bool = False
 ) -> list[Stage]:
-    """Stages of one evaluation a step. depth(i): how many evaluations step i uses; row(times, s):
-    (A, [B_j]) of the step from times[0] to s with evaluations at `times` (newest first).
+    """Stages of a sampler with one evaluation a step.
 
-    corrector: every step but the last is redone with the evaluation at its predicted end, which the
-    next step then uses; there `row` gets s itself as the last of the times.
+    depth(i): number of evaluations that step i uses.
+    row(times, s): (A, [B_j]) of the step from times[0] to s with evaluations at `times`, newest
+        first.
+    corrector: redo every step but the last with the evaluation at its predicted end, which the next
+        step then uses; there `row` receives s itself as the last of the times.
     """
     times, asked, stages = grid.double().cpu(), list[int](), list[Stage]()
     steps = pairs(grid)

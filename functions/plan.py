@@ -1,7 +1,7 @@
-"""A sampling plan is a table of linear stages; `solve` is the only loop that walks one.
+"""Plans: sampling as a table of linear stages, and `solve`, the one loop that runs a table.
 
-Every published sampler this project carries is `x_s = A x_base + sum_j B_j h_j + C z`, where `h_j`
-is the network's answer at stage j. Builders in `functions/samplers` compute the table in float64.
+A stage is `x_s = A x_base + sum_j B_j h_j + C z`, where `h_j` is the network's answer at stage j
+and `z` is fresh noise. Builders in `functions/samplers` compute the table in float64.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ Predict = Callable[[Tensor, float], Tensor]
 
 
 def apply(coef: Tensor, x: Tensor) -> Tensor:
-    """Act with a coefficient on a state; the dtype and device of `x` are kept.
+    """Multiply a state by a coefficient; the result has the shape, dtype and device of x.
 
     coef: (*batch, *S, k, k), where batch is () or (B,) and S is () or (H, W).
     x: (B, k*C, H, W), the k components of a pixel in k consecutive groups of C channels.
-    Returns a new tensor shaped like `x`.
     """
     k = coef.shape[-1]
     if k == 1:
@@ -39,19 +38,31 @@ def apply(coef: Tensor, x: Tensor) -> Tensor:
 
 
 def accumulate(total: Tensor, coef: Tensor, x: Tensor) -> Tensor:
-    """`total + coef x`, written into `total`: one pass over memory where coef is a number."""
+    """Add coef x to `total` in place: one pass over memory where coef is a number."""
     return total.add_(x, alpha=coef.item()) if coef.numel() == 1 else total.add_(apply(coef, x))
+
+
+def shaped(answer: Tensor, x: Tensor) -> Tensor:
+    """The network's answer to state x. Raises ValueError for one of another shape than x, which
+    would otherwise be broadcast.
+    """
+    if answer.shape != x.shape:
+        raise ValueError(
+            f"the network answers {tuple(answer.shape)} to a state {tuple(x.shape)}; the two "
+            "should have one shape"
+        )
+    return answer
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of a plan: evaluate the network at time `t`, then move to time `s`.
+    """One row of a plan: evaluate the network at time t, then move to time s.
 
-    A: coefficient on the state from which the current step began.
-    B: {j: coefficient} on the network's answer obtained at stage j (this one or an earlier one).
-    C: coefficient on fresh standard normal noise, None where the stage draws none.
-    evaluate: whether the network is asked at (current state, t) first.
-    commit: whether the result is the end of a step: it is yielded and the next step begins there.
+    A: coefficient of the state in which the current step began.
+    B: {j: coefficient} of the network's answer at stage j, this one or an earlier one.
+    C: coefficient of fresh standard normal noise, None where the stage draws none.
+    evaluate: whether the network is first asked at (current state, t).
+    commit: whether the result ends a step: it is yielded, and the next step begins there.
     """
 
     t: float
@@ -67,8 +78,9 @@ class Stage:
 class Plan:
     """A checked sequence of stages.
 
-    basis: what the network's answers mean, "eps" (noise) or "x0" (data).
-    Raises ValueError when made from stages that contradict each other or are not finite.
+    basis: meaning of the network's answers, "eps" (noise) or "x0" (data).
+
+    Raises ValueError for stages that contradict each other or are not finite.
     """
 
     stages: tuple[Stage, ...]
@@ -89,8 +101,8 @@ class Plan:
                 raise ValueError(f"{where}: a coefficient is a float64 tensor (*S, k, k)")
             if not coef.isfinite().all():
                 raise ValueError(
-                    f"{where}: a coefficient is not finite; the schedule has no signal or no noise "
-                    "left at this time: begin the grid later, or choose another schedule"
+                    f"{where}: a coefficient is not finite; the noise schedule has no signal or no "
+                    "noise left at this time: begin the grid later, or choose another schedule"
                 )
         for j in stage.B:
             if not 0 <= j <= i or not self.stages[j].evaluate:
@@ -134,20 +146,18 @@ def solve(
     randn: Callable[[Tensor], Tensor] = torch.randn_like,
     project: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Walk a plan from state `x` and yield the state after every committed stage.
+    """Run a plan from state x and yield the state after every committed stage; the last one is the
+    sample. dtype and device are those of x.
 
-    predict(x, t) answers shaped like x, in the plan's basis; randn(x) draws noise shaped like x,
-    once per stage that has C; project(x, s), if given, replaces every new state (inpainting).
-    The last state yielded is the sample. dtype and device are those of `x`.
+    predict(x, t): answer of the network in the plan's basis, shaped like x; else ValueError.
+    randn(x): noise shaped like x, drawn once per stage that has C.
+    project(x, s): replaces every new state, if given (inpainting).
     """
     last_use = {j: i for i, stage in enumerate(plan.stages) for j in stage.B}
     base, answers = x, dict[int, Tensor]()
     for i, stage in enumerate(plan.stages):
         if stage.evaluate:
-            answers[i] = predict(x, stage.t)
-            if answers[i].shape != x.shape:  # never broadcast
-                shapes = f"{tuple(answers[i].shape)} to a state {tuple(x.shape)}"
-                raise ValueError(f"stage {i}: the network answers {shapes}")
+            answers[i] = shaped(predict(x, stage.t), x)
         x = apply(stage.A, base)
         for j, coef in stage.B.items():
             x = accumulate(x, coef, answers[j])

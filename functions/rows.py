@@ -1,4 +1,4 @@
-"""What builders share: the steps of a grid, the checks on them, and DDIM's row."""
+"""Helpers that sampler builders share: steps of a time grid, checks, and the row of DDIM."""
 
 from __future__ import annotations
 
@@ -12,47 +12,51 @@ from functions.process import Process, VariancePreserving
 
 
 def pairs(grid: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The steps (t, s) of a grid (n + 1,), as 0-dim float64 tensors.
+    """Steps (t, s) of a time grid (n + 1,), as 0-dim float64 tensors.
 
     Raises ValueError for a grid that is not strictly decreasing or has fewer than two times.
     """
     times = grid.double().cpu()
     if times.ndim != 1 or len(times) < 2 or not bool((times[1:] < times[:-1]).all()):
-        raise ValueError("a sampling grid is at least two times in strictly decreasing order")
+        raise ValueError("a time grid needs at least two times in strictly decreasing order")
     return list(zip(times[:-1], times[1:], strict=True))
 
 
-def need_steps(steps: Sequence[object], least: int, what: str) -> None:
-    """Refuse a grid too short for `what`: its order would silently not be reached."""
+def need_steps(steps: Sequence[object], least: int, name: str) -> None:
+    """Raise ValueError for fewer than `least` steps, with which a method of this name would not
+    reach its order.
+    """
     if len(steps) < least:
-        raise ValueError(f"{what} needs at least {least} steps, not {len(steps)}")
+        raise ValueError(f"{name} needs at least {least} steps, not {len(steps)}")
 
 
-def need_scalar(process: Process, what: str) -> VariancePreserving:
-    """The process, where its coefficients are single numbers; `what` is not defined elsewhere."""
+def need_scalar(process: Process, name: str) -> VariancePreserving:
+    """The process, if its coefficients are numbers. Raises ValueError otherwise: a method of this
+    name is not defined there.
+    """
     if not isinstance(process, VariancePreserving):
-        raise ValueError(f"{what} is defined for the variance-preserving processes only")
+        raise ValueError(f"{name} is defined for the variance-preserving processes only")
     return process
 
 
 def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """DDIM's row (2010.02502, eq. 12): coefficients of the state and of one noise estimate that
-    is held constant from t to s, exact on any linear process.
+    """Row of DDIM from t to s: coefficients of the state and of a noise estimate that is held
+    constant (2010.02502, eq. 12 with its sigma 0). Exact on any linear process.
 
-    Raises ValueError where the process' factor is no solution of its flow (CLD's L), where the
-    row would be another.
+    Raises ValueError where the process' factor does not solve its flow (CLD's L): the row would be
+    another one.
     """
     if process.rate(t, s) is not None:
         raise ValueError(
-            "CLD's L parametrisation has no DDIM row, which this needs: deis in t, gddim and euler "
-            "do without"
+            "CLD's L parametrisation has no DDIM row, which this sampler needs; deis in t, gddim "
+            "and euler do without"
         )
     psi = process.psi(t, s)
     return psi, process.factor(s) - psi @ process.factor(t)
 
 
 def root(covariance: Tensor) -> Tensor:
-    """The Cholesky factor of a covariance that rounding may have left slightly indefinite."""
+    """Cholesky factor of a covariance that rounding may have left slightly indefinite."""
     values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
     half = vectors * torch.sqrt(values.clamp(min=0)).unsqueeze(-2)
     upper = torch.linalg.qr(half.mT).R
@@ -62,10 +66,11 @@ def root(covariance: Tensor) -> Tensor:
 def checked(
     process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
 ) -> Plan:
-    """The plan of these stages, after asserting what must hold wherever the answers are right: data
-    x0 under noise e goes from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e in every
-    stage of a deterministic plan, and to the same mean where noise is drawn (`stochastic` says so
-    where the only stage draws none). Raises ArithmeticError if not.
+    """The plan of these stages, after a check of every row with right answers: data x0 under noise
+    e has to go from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e, and where the plan draws
+    noise, to the same mean.
+
+    stochastic: says so where no stage has C. Raises ArithmeticError for a row that fails.
     """
     plan, base = Plan(tuple(stages), basis), stages[0].t
     ends = torch.tensor([stages[0].t, stages[0].s], dtype=torch.float64)

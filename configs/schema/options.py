@@ -40,8 +40,14 @@ def part_of(section: str, given: Values) -> Part[Any, Any] | None:
     """The part that a section names, None where it names none that exists."""
     key, kind = PLUGS[section]
     name = given.get(key, SECTIONS[section].model_fields[key].default)
-    found = registry(kind).resolve(name.upper() if section == "data" else name)
+    found = registry(kind).resolve(_name(section, name)) if isinstance(name, str) else None
     return found[0] if found else None
+
+
+def _name(section: str, name: str) -> str:
+    """The name as it is registered: those of data sets may be written in any case."""
+    known = registry(PLUGS[section][1]).names
+    return name.upper() if section == "data" and name not in known else name
 
 
 def forget(
@@ -80,7 +86,7 @@ def _complete(section: str, every: Values) -> list[Problem]:
     if not isinstance(name, str):
         name = values.show(name)
     try:
-        part, _ = registry(kind).find(name.upper() if section == "data" else name)
+        part, _ = registry(kind).find(_name(section, name))
     except PartError as err:
         return [Problem(f"{section}.{key}", str(err))]
     given[key] = part.name
@@ -136,7 +142,7 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
     elif section == "model" and isinstance(data, dict):
         state = state_shape(data, every.get("diffusion"))
         for option, what in part.facts.shape.items():
-            if isinstance(state[what], int):
+            if isinstance(state[what], int) and state[what] > 0:
                 given.setdefault(option, state[what])
 
 
@@ -163,6 +169,7 @@ def _unknown(section: str, key: str, part: Part[Any, Any]) -> Problem:
     if owners := _owners(section, key):
         text = f"belongs to {values.either(owners)}; {part} does not use it"
     else:
-        near = nearest(key, known) or f"; known here: {', '.join(known)}"
+        near = nearest(f"{section}.{key}", [f"{section}.{name}" for name in known])
+        near = near or f"; known here: {', '.join(known)}"
         text = f"there is no such key with {part}{near}"
     return Problem(f"{section}.{key}", text)

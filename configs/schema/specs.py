@@ -63,7 +63,8 @@ class Spec:
         for i, (key, known) in enumerate(self.part.options.items()):
             if options[key] != known.default:
                 named = "" if i + 1 == len(parts) else f"{key}="
-                parts.append(named + values.show(options[key]))
+                value = options[key]
+                parts.append(named + ("none" if value is None else values.show(value)))
         return ":".join(parts)
 
 

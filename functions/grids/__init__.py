@@ -1,8 +1,19 @@
-"""Time grids: (process, steps) -> decreasing float64 times, the last one the clean end."""
+"""Time grids of sampling: (process, steps, **options) -> decreasing float64 times, the last one
+the end of sampling.
+"""
 
 from functions.grids.by_noise import karras, logsnr
 from functions.grids.even import ddim_uniform, trailing, uniform
 from functions.grids.power import power, quad
 from functions.parts import GRIDS
 
-__all__ = ["GRIDS", "ddim_uniform", "karras", "logsnr", "power", "quad", "trailing", "uniform"]
+__all__ = [
+    "GRIDS",
+    "ddim_uniform",
+    "karras",
+    "logsnr",
+    "power",
+    "quad",
+    "trailing",
+    "uniform",
+]

@@ -1,6 +1,6 @@
 """Training losses: (denoiser, x0, t, noise, **options) -> one number per sample, (B,).
 
-A loss is a mean over the pixels of a sample; weights, the density of t and the reduction over the
+A loss is a mean over the pixels of a sample. Weights, the density of t and the reduction over the
 batch belong to the caller.
 """
 

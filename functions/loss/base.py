@@ -1,18 +1,16 @@
-"""The error that losses compare."""
+"""Squared error that losses share."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 
-def mse(answer: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over the pixels of each sample: (B,) of two tensors (B, ...).
-
-    Raises ValueError for shapes that differ: broadcasting would train on something else.
+def mse(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of each sample, (B,). Raises ValueError for unequal shapes, which
+    would otherwise be broadcast.
     """
-    if answer.shape != target.shape:
+    if a.shape != b.shape:
         raise ValueError(
-            f"the network answers {tuple(answer.shape)} where the loss compares with "
-            f"{tuple(target.shape)}"
+            f"a loss compares tensors of one shape, not {tuple(a.shape)} with {tuple(b.shape)}"
         )
-    return (answer - target).square().flatten(1).mean(1)
+    return (a - b).square().flatten(1).mean(1)

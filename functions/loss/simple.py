@@ -1,4 +1,4 @@
-"""The plain loss of DDPM."""
+"""L_simple of DDPM."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functions.loss.base import mse
 from functions.parts import LOSSES
 
 
-@LOSSES.part(title="mean squared error of the prediction", paper="2006.11239")
+@LOSSES.part(title="squared error of the network", paper="2006.11239")
 def simple(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the network against its target (Ho et al. 2020, eq. 14)."""
+    """Mean squared error of the network against its target (2006.11239, eq. 14)."""
     answer = denoiser(denoiser.process.perturb(x0, t, noise), t)
     return mse(answer, denoiser.target(x0, noise, t))

@@ -1,4 +1,4 @@
-"""L_skip of S^2-DM, and its closed form."""
+"""L_skip of S^2-DM; see docs/l_skip.md."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from functions.rows import need_scalar
 SkipNoise = Literal["fresh", "shared", "closed_form"]
 
 
-def _fits(process: Process, skip: int, **_options: object) -> None:
-    """Refuse what L_skip is not defined for. Raises ValueError."""
+def check(process: Process, skip: int, **options: object) -> None:
+    """Raise ValueError for a process without numbers as coefficients, and for a skip distance that
+    reaches beyond the whole process, where L_skip is the plain loss.
+    """
     need_scalar(process, "L_skip")
-    most = round(process.t_train[1] / process.index_step)
-    if skip > most:
-        raise ValueError(f"skip {skip} should be below {most + 1}, the number of diffusion steps")
+    steps = process.steps or round(process.t_train[1] / process.index_step)
+    if not 1 <= skip < steps:
+        raise ValueError(
+            f"skip {skip} is not valid; it should be at least 1 and below {steps}, the number of "
+            "diffusion steps"
+        )
 
 
-def _clamps(process: Process, skip: int, c_max: float, **_options: object) -> str:
+def warn(process: Process, skip: int, c_max: float, **options: object) -> str:
+    """Line that says where c_t is clamped; "" where it never is."""
     begin = clamped_from(process, skip, c_max)
     if begin is None:
         return ""
@@ -36,7 +42,7 @@ def _clamps(process: Process, skip: int, c_max: float, **_options: object) -> st
     )
 
 
-@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", check=_fits, warn=_clamps)
+@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", check=check, warn=warn)
 def skip(
     denoiser: Denoiser,
     x0: Tensor,
@@ -47,16 +53,17 @@ def skip(
     skip_noise: SkipNoise = "fresh",
     c_max: Positive = 10.0,
 ) -> Tensor:
-    """L_skip of S^2-DM (2401.01520): tau |eps - f|^2 + (1 - tau) |e2 - c_t f|^2 where t >= skip,
-    the plain loss where t < skip, f the predicted noise.
+    """L_skip (2401.01520): tau |eps - f|^2 + (1 - tau) |e2 - c_t f|^2 where t >= skip, the plain
+    loss where t < skip; f is the predicted noise.
 
-    skip: distance in discrete steps; tau in [0, 1]. skip_noise: e2 is drawn anew ("fresh", the
-    released code), is the noise itself ("shared", the paper's text), or its expectation is taken
-    ("closed_form": the mean over fresh e2, so the same gradient on average, without its variance).
-    c_max bounds c_t on schedules that destroy the signal within one skip (see `skip_coefficient`).
+    skip: distance in discrete steps.
+    tau: weight of the plain loss.
+    skip_noise: e2 is drawn anew ("fresh", the released code), is the noise itself ("shared", the
+        paper's text), or its expectation is taken ("closed_form": the mean over fresh e2, with the
+        same gradient on average and without its variance).
+    c_max: upper bound of c_t, see `skip_coefficient`.
     """
-    if not torch.compiler.is_compiling():
-        _require(skip, tau, skip_noise)
+    _require(skip, tau, skip_noise, c_max)
     eps = denoiser.raw_eps(denoiser.process.perturb(x0, t, noise), t)
     plain = mse(eps, noise)
     c = skip_coefficient(denoiser.process, t, skip, c_max).to(x0)
@@ -69,11 +76,11 @@ def skip(
 
 
 def skip_coefficient(process: Process, t: Tensor, skip: int, c_max: float = 10.0) -> Tensor:
-    """c_t = sqrt(1 - a)/sqrt(a), a = abar_t / abar_max(t - skip, 0), float64, shaped like t.
+    """c_t = sqrt(1 - a)/sqrt(a), a = abar_t / abar_max(t - skip, 0), float64, shaped like t; at
+    most c_max.
 
-    Where c_t > c_max it is set to c_max: on a cosine schedule c_t^2 reaches 1e5 at the last times,
-    and one such sample would outweigh all others. Raises ValueError for a process whose
-    coefficients are not numbers.
+    Without the bound one sample could outweigh all others: on a cosine schedule c_t^2 reaches 1e5
+    at the last times. Raises ValueError for a process whose coefficients are not numbers.
     """
     need_scalar(process, "L_skip")
     back = (t.double() - skip * process.index_step).clamp(min=0.0)
@@ -89,12 +96,12 @@ def skip_scale(
     skip_noise: SkipNoise = "fresh",
     c_max: float = 10.0,
 ) -> Tensor:
-    """The factor on E[eps | x_t] that minimises the expected L_skip at time t; float64, like t.
+    """Factor on E[eps | x_t] that minimises the expected L_skip at time t, float64, shaped like t.
 
-    fresh and closed_form: tau / (tau + (1 - tau) c^2), a shrinkage; shared: (tau + (1 - tau) c) /
+    fresh and closed_form: tau / (tau + (1 - tau) c^2), a shrinkage. shared: (tau + (1 - tau) c) /
     (tau + (1 - tau) c^2), which enlarges where c < 1. Exactly 1 where t < skip.
     """
-    _require(skip, tau, skip_noise)
+    _require(skip, tau, skip_noise, c_max)
     c = skip_coefficient(process, t, skip, c_max)
     gain = tau + (1 - tau) * c if skip_noise == "shared" else torch.full_like(c, tau)
     factor = gain / (tau + (1 - tau) * c**2)
@@ -102,7 +109,7 @@ def skip_scale(
 
 
 def clamped_from(process: Process, skip: int, c_max: float = 10.0) -> float | None:
-    """The first training time at which c_t is clamped to c_max, None where it never is."""
+    """First training time at which c_t is clamped to c_max, None where it never is."""
     low, high = process.t_train
     times = torch.linspace(low, high, process.steps or 1000, dtype=torch.float64)
     beyond = skip_coefficient(process, times, skip, float("inf")) > c_max
@@ -113,5 +120,7 @@ def _reaches(process: Process, t: Tensor, skip: int) -> Tensor:
     return t >= skip * process.index_step
 
 
-def _require(distance: int, tau: float, skip_noise: str) -> None:
-    require(skip, skip=distance, tau=tau, skip_noise=skip_noise)
+def _require(skip: int, tau: float, skip_noise: str, c_max: float) -> None:
+    if not torch.compiler.is_compiling():
+        part = LOSSES.parts["skip"]
+        require(part, skip=skip, tau=tau, skip_noise=skip_noise, c_max=c_max)

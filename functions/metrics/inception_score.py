@@ -1,4 +1,4 @@
-"""The inception score."""
+"""Inception score."""
 
 from __future__ import annotations
 
@@ -6,20 +6,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from functions.metrics.base import Seen, check_features
-from functions.metrics.kid import SEED
+from configs.values import Count
+from functions.metrics.base import Seen
+from functions.metrics.features import SEED, check
 from functions.parts import METRICS
+
+
+@METRICS.part(
+    "is",
+    title="inception score",
+    paper="1606.03498",
+    label="IS",
+    lower_is_better=False,
+    unit="score",
+    needs_logits=True,
+)
+def _score(seen: Seen, splits: Count = 10) -> tuple[float, float]:
+    """Inception score of the samples and its deviation over `splits` parts, fewer where there are
+    fewer samples. Raises ValueError for features without class logits.
+    """
+    if seen.logits is None:
+        raise ValueError("the inception score needs class logits, and these features have none")
+    return inception_score(seen.logits, min(splits, len(seen.logits)))
 
 
 def inception_score(
     logits: Tensor, splits: int = 10, seed: int | None = SEED
 ) -> tuple[float, float]:
-    """Inception score (Salimans et al. 2016): mean and deviation over ``splits`` parts.
+    """Inception score: mean and standard deviation over `splits` parts of the samples.
 
-    ``exp(E KL(p(y|x) || p(y)))`` of the class probabilities, from logits (n, K). The samples are
-    shuffled by ``seed`` first, or kept in order with None. ValueError below one sample per part.
+    `exp(E KL(p(y|x) || p(y)))` of the class probabilities (1606.03498, section 4).
+
+    logits: (n, K). seed: of the shuffle before the split, None to keep the order. Raises ValueError
+    below one sample per part.
     """
-    check_features(logits, "logits", least=1)
+    check(logits, "logits", least=1)
     n = len(logits)
     if not 1 <= splits <= n:
         raise ValueError(f"inception score needs 1 to {n} splits for {n} samples, got {splits}")
@@ -35,17 +56,3 @@ def inception_score(
         divergence = (p[part] * (log_p[part] - marginal.log())).sum(1)
         scores.append(float(divergence.mean().exp()))
     return float(np.mean(scores)), float(np.std(scores))
-
-
-@METRICS.part(
-    "is",
-    title="inception score",
-    paper="1606.03498",
-    label="IS",
-    lower_is_better=False,
-    unit="score",
-    needs_logits=True,
-)
-def _inception_score(seen: Seen) -> tuple[float, float]:
-    assert seen.logits is not None  # the part says that it needs them
-    return inception_score(seen.logits, splits=min(10, len(seen.logits)))

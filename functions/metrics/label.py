@@ -1,4 +1,6 @@
-"""Names under which figures may be shown."""
+"""Label of a metric: the name under which its value may be shown."""
+
+from __future__ import annotations
 
 from typing import Protocol
 
@@ -8,19 +10,20 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """``inception`` for the published network, anything else otherwise."""
+        """`inception` for the published network, anything else otherwise."""
         ...
 
 
 def label(metric: str, extractor: str | Named, n: int) -> str:
-    """Name under which a figure may be shown; only 50,000 samples of Inception make a bare one.
+    """Label of a metric, such as `FID`, `FID-10k`, `FID-1797`, `FD[classifier]-1617`,
+    `KID[classifier]`, `FD[inception:0123abcd]-10k`. Only 50,000 samples of Inception get a bare
+    name, with which published values can be compared.
 
-    ``metric`` is "FID", "KID", "IS", "precision", ...; ``extractor`` an extractor or its name;
-    ``n`` the number of samples. Examples: ``FID``, ``FID-10k``, ``FID-1797``,
-    ``FD[classifier]-1617``, ``KID[classifier]``, ``FD[inception:0123abcd]-10k``.
+    metric: its short name ("FID", "KID", "IS", "precision", ...). extractor: a feature extractor or
+    its name. n: number of samples; ValueError below 1.
     """
     if n < 1:
-        raise ValueError(f"a figure needs at least 1 sample, got {n}")
+        raise ValueError(f"a metric needs at least 1 sample, got {n}")
     name = extractor if isinstance(extractor, str) else extractor.name
     if name != "inception":
         metric = f"{'FD' if metric == 'FID' else metric}[{name}]"

@@ -1,17 +1,19 @@
-"""Mean and covariance of features seen in batches."""
+"""Mean and covariance of features that arrive in batches."""
+
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from functions.metrics.base import check_features
+from functions.metrics.features import check
 
 
 class Moments:
     """Mean and covariance of features seen in batches, in float64.
 
-    Keeps ``n``, the mean and the scatter about that mean, and merges by Chan, Golub & LeVeque
-    (1979), so that features far from the origin lose no digits. Lives on ``device`` and moves
-    every batch there.
+    Keeps `n`, the mean and the scatter about that mean, and merges them by the method of Chan,
+    Golub & LeVeque (1979), so that features far from the origin lose no digits. device: every batch
+    is moved there.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -20,9 +22,9 @@ class Moments:
         self._mean: Tensor | None = None
         self._scatter: Tensor | None = None
 
-    def add(self, features: Tensor) -> "Moments":
-        """Take in a batch (n, D); an empty one changes nothing. ValueError if not finite."""
-        check_features(features, "features", least=0)
+    def add(self, features: Tensor) -> Moments:
+        """Add a batch (n, D); an empty one changes nothing. Raises ValueError for a bad one."""
+        check(features, "features", least=0)
         if len(features):
             x = features.detach().to(self._device).double()
             mean = x.mean(0)
@@ -30,8 +32,8 @@ class Moments:
             self._combine(len(x), mean, x.T @ x)
         return self
 
-    def merge(self, other: "Moments") -> "Moments":
-        """Take in everything another one has seen."""
+    def merge(self, other: Moments) -> Moments:
+        """Add everything that another one has seen."""
         if other.n:
             mean, scatter = other._known(1)
             self._combine(other.n, mean.to(self._device), scatter.to(self._device))
@@ -55,19 +57,19 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        """Mean (D,), float64. ValueError before the first sample."""
+        """Mean (D,), float64. Raises ValueError before the first sample."""
         return self._known(1)[0]
 
     @property
     def cov(self) -> Tensor:
-        """Unbiased covariance (D, D), float64, as ``numpy.cov``. ValueError below 2 samples."""
+        """Unbiased covariance (D, D), float64. Raises ValueError below 2 samples."""
         return self._known(2)[1] / (self.n - 1)
 
     def sums(self, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Count (), sum (D,) and outer products (D, D) of ``x - shift``, for an all-reduce.
+        """Count (), sum (D,) and outer products (D, D) of `x - shift`, for an all-reduce.
 
-        These add up over processes that agree on ``shift``; any vector near the data keeps all
-        digits, for instance the mean of rank 0. A process without samples gives zeros.
+        They add up over processes that use the same `shift`. Any vector near the data keeps all
+        digits, such as the mean of rank 0. A process without samples gives zeros.
         """
         shift = shift.to(self._device).double()
         count = torch.tensor(float(self.n), dtype=torch.float64, device=self._device)
@@ -77,8 +79,8 @@ class Moments:
         return count, self.n * gap, self._scatter + self.n * torch.outer(gap, gap)
 
     @classmethod
-    def from_sums(cls, count: Tensor, total: Tensor, outer: Tensor, shift: Tensor) -> "Moments":
-        """Inverse of :meth:`sums`, after the all-reduce."""
+    def from_sums(cls, count: Tensor, total: Tensor, outer: Tensor, shift: Tensor) -> Moments:
+        """Moments of the summed results of `sums`: its inverse, after the all-reduce."""
         made = cls(total.device)
         if (n := round(float(count))) > 0:
             gap = total / n

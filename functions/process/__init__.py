@@ -1,7 +1,8 @@
-"""Processes: how data turns into noise.
+"""Processes: how data turns into noise, `x_t = mean(t) lift(x_0) + factor(t) noise`.
 
-Coefficients ("Coef") are float64 tensors (*t.shape, *S, k, k), S = () and k = 1 where they are
-numbers. They live on the device of `t`; `apply` acts with them.
+A coefficient ("Coef") is a float64 tensor (*t.shape, *S, k, k) on the device of `t`: S = () and
+k = 1 where it is one number, S = (H, W) where it differs between frequencies, k = 2 where a pixel
+has a position and a velocity. `apply` acts with it.
 """
 
 from functions.parts import PROCESSES, SCHEDULES
@@ -14,13 +15,13 @@ from functions.process.vp import VP
 from functions.process.vpsde import VPSDE
 
 __all__ = [
-    "Blur",
     "CLD",
     "PROCESSES",
-    "Process",
     "SCHEDULES",
     "VP",
     "VPSDE",
+    "Blur",
+    "Process",
     "VariancePreserving",
     "apply",
     "beta_schedule",

@@ -1,4 +1,4 @@
-"""Linear diffusions: `x_t = mean(t) lift(x_0) + factor(t) noise`."""
+"""Base classes of the processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from functions.plan import apply
 
 
 class Process(ABC):
-    """A linear diffusion. Attributes every process has:
+    """A linear diffusion du = F u dt + G dw. Every process sets:
 
-    t_start, t_end: the times from which and to which sampling walks.
+    t_start, t_end: times from which and to which sampling walks.
     t_train: (lowest, highest) time of training.
     steps: number of discrete times, None where time is continuous.
-    index_step: the length of "one discrete step" in this process' units of time.
+    index_step: length of one discrete step in the units of this process' time.
+    groups: channels of the state per channel of the data.
     """
 
     t_start: float
@@ -25,7 +26,7 @@ class Process(ABC):
     t_train: tuple[float, float]
     steps: int | None
     index_step: float
-    groups: int = 1  # channels of the state per channel of the data
+    groups: int = 1
 
     @abstractmethod
     def mean(self, t: Tensor) -> Tensor:
@@ -41,16 +42,16 @@ class Process(ABC):
 
     @abstractmethod
     def drift(self, t: Tensor) -> Tensor:
-        """F of the process du = F u dt + G dw."""
+        """Coef F at time t."""
 
     @abstractmethod
     def diffusion(self, t: Tensor) -> Tensor:
-        """G G^T of the process."""
+        """Coef G G^T at time t."""
 
     def reversed(self, t: Tensor, s: Tensor, lam: float) -> Tensor:
-        """Psihat(t -> s): the mean's transition in reverse time, s < t, of the process that has the
-        same marginals and lam^2 of the reverse SDE's noise (gDDIM, 2206.05564, eq. 22); lam = 0 is
-        R_s R_t^-1. This one is for coefficients that are numbers.
+        """Psihat(t -> s), s < t: transition of the mean in the reverse-time process that has the
+        same marginals and lam^2 of the reverse SDE's noise (gDDIM, 2206.05564, eq. 22). lam = 0
+        gives R_s R_t^-1. This implementation is for coefficients that are numbers.
         """
         at_s, at_t = self.factor(s), self.factor(t)
         return (at_s / (self.psi(t, s) * at_t)) ** lam**2 * at_s / at_t
@@ -60,48 +61,60 @@ class Process(ABC):
         return None
 
     def network_time(self, t: Tensor) -> Tensor:
-        """The time as the network is told it."""
+        """Time as the network receives it."""
         return t
 
     def to_network(self, x: Tensor) -> Tensor:
-        """A state as the network is shown it."""
+        """State as the network receives it."""
         return x
 
     def from_network(self, answer: Tensor) -> Tensor:
-        """What the network said, as a state."""
+        """Answer of the network as a state."""
         return answer
 
     def lift(self, x0: Tensor) -> Tensor:
-        """Data -> state."""
+        """State of data x0."""
         return x0
 
     def drop(self, x: Tensor) -> Tensor:
-        """State -> data."""
+        """Data of state x."""
         return x
 
     def views(self, x: Tensor) -> dict[str, Tensor]:
-        """A state as pictures (B, C, H, W), by what they show; [-1, 1] is black to white."""
+        """Images (B, C, H, W) of state x, each under its name; -1 is black, 1 is white."""
         return {"image": self.drop(x)}
 
     def noise(self, x0: Tensor) -> Tensor:
-        """Standard normal noise shaped like the state of data x0."""
+        """Draw standard normal noise shaped like the state of data x0."""
         return torch.randn_like(x0 if self.groups == 1 else torch.cat([x0] * self.groups, 1))
 
     def perturb(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Draw x_t: x0 (B, C, H, W) data, t (B,) times, noise shaped like the state."""
+        """Draw x_t. x0: data (B, C, H, W); t: times (B,); noise: shaped like the state."""
         return apply(self.mean(t), self.lift(x0)) + apply(self.factor(t), noise)
 
     def prior(self, shape: tuple[int, ...], randn: Callable[[Tensor], Tensor]) -> Tensor:
-        """The state where sampling starts, for data of `shape`; randn draws like its argument."""
+        """Draw the state where sampling starts. shape: of the data; randn: draws noise shaped like
+        its argument.
+        """
         return randn(torch.empty(shape))
 
 
 class VariancePreserving(Process):
-    """alpha_t^2 + sigma_t^2 = 1, both from log abar(t)."""
+    """A process with numbers as coefficients and alpha_t^2 + sigma_t^2 = 1: `log_abar` tells all,
+    `time_of` and `beta` are its inverse and its slope.
+    """
 
     @abstractmethod
     def log_abar(self, t: Tensor) -> Tensor:
         """Log of the cumulative signal power at t, float64, shaped like t."""
+
+    @abstractmethod
+    def time_of(self, rho: Tensor) -> Tensor:
+        """Time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of `rho`."""
+
+    @abstractmethod
+    def beta(self, t: Tensor) -> Tensor:
+        """-d log abar/dt, float64, shaped like t."""
 
     def alpha(self, t: Tensor) -> Tensor:
         """Signal scale, float64, shaped like t."""
@@ -115,10 +128,6 @@ class VariancePreserving(Process):
         """sigma/alpha, float64, shaped like t: 0 at the clean end."""
         return torch.sqrt(torch.expm1(-self.log_abar(t)))
 
-    @abstractmethod
-    def time_of(self, rho: Tensor) -> Tensor:
-        """The time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of rho."""
-
     def mean(self, t: Tensor) -> Tensor:
         return self.alpha(t)[..., None, None]
 
@@ -127,10 +136,6 @@ class VariancePreserving(Process):
 
     def factor(self, t: Tensor) -> Tensor:
         return self.sigma(t)[..., None, None]
-
-    @abstractmethod
-    def beta(self, t: Tensor) -> Tensor:
-        """-d log abar/dt, float64, shaped like t."""
 
     def drift(self, t: Tensor) -> Tensor:
         return -0.5 * self.beta(t)[..., None, None]

@@ -1,4 +1,4 @@
-"""Critically damped Langevin diffusion."""
+"""CLD: critically damped Langevin diffusion."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from functions.process.base import Process
 
 @PROCESSES.part("cld", title="critically damped Langevin diffusion", paper="2112.07068")
 class CLD(Process):
-    """Critically damped Langevin diffusion (Dockhorn et al. 2022, 2112.07068), as gDDIM has it
-    (Zhang et al. 2022, 2206.05564): every pixel is a pair of position and velocity, time in [0, 1].
+    """Critically damped Langevin diffusion (2112.07068) in the form of gDDIM (2206.05564): every
+    pixel has a position and a velocity, time in [0, 1].
 
-    F = beta [[0, 1/M], [-1, -Gamma/M]], G G^T = diag(0, 2 Gamma beta), Gamma = 2 sqrt(M): critical.
-    inverse_mass is 1/M; gamma M is the variance of the first velocities, which lies in R, so that
-    training starts from (x0, 0). parametrisation: "R" solves dR = F R + 1/2 G G^T R^-T, gDDIM's;
-    "L" is the Cholesky factor of the covariance, for the paper's comparison. R is found once, from
-    the angle between the two, by quadrature to 1e-12. Sampling ends at t = 1e-3, training times are
-    drawn from [1e-5, 1], the network is told 999 t. Raises ValueError for numbers not above 0.
+    F = beta [[0, 1/M], [-1, -Gamma/M]], G G^T = diag(0, 2 Gamma beta), Gamma = 2 sqrt(M): critical
+    damping. Sampling ends at t = 1e-3, training times are drawn from [1e-5, 1], the network
+    receives 999 t.
+
+    inverse_mass: 1/M.
+    gamma: gamma M is the variance of the velocities at t = 0; R contains it, so training starts
+        from (x0, 0).
+    parametrisation: square root R of the covariance. "R" solves dR = F R + 1/2 G G^T R^-T (gDDIM);
+        "L" is the Cholesky factor, for comparison. R is L times a rotation, whose angle is found
+        by quadrature to 1e-12.
+
+    Raises ValueError for options out of range.
     """
 
     groups = 2
@@ -48,7 +54,8 @@ class CLD(Process):
         self.index_step = 1e-3
         nodes, weights = np.polynomial.legendre.leggauss(16)
         self._gauss = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
-        edges = torch.cat([torch.zeros(1), torch.logspace(-9, 0, 181)]).double()  # falls near 0
+        # panels shrink towards t = 0, where the rate of the angle falls fast
+        edges = torch.cat([torch.zeros(1), torch.logspace(-9, 0, 181)]).double()
         panels = self._turned(edges[:-1], edges[1:]).cumsum(0)
         self._edges, self._angles = edges, torch.cat([torch.zeros(1).double(), panels])
 
@@ -69,7 +76,7 @@ class CLD(Process):
         return cholesky @ self.turn(t)
 
     def turn(self, t: Tensor) -> Tensor:
-        """The rotation between the two square roots of the covariance: R = L turn."""
+        """Rotation between the two square roots of the covariance: R = L turn."""
         edges, angles = self._edges.to(t.device), self._angles.to(t.device)
         panel = (torch.searchsorted(edges, t.contiguous(), right=True) - 1).clamp(0, len(edges) - 1)
         angle = angles[panel] + self._turned(edges[panel], t)
@@ -90,9 +97,10 @@ class CLD(Process):
         return self.psi(tau, s) @ self.diffusion(tau) @ inverse / 2
 
     def reversed(self, t: Tensor, s: Tensor, lam: float) -> Tensor:
-        """Psihat = R_s Omega R_t^-1, dOmega = lam^2/2 R^-1 G G^T R^-T Omega: Magnus' method of
-        fourth order in pieces that are even in the root of t, 256 for lam up to 1. At the published
-        parameters the error is below 1e-7 there, below 1e-4 for lam up to 5.
+        """Psihat = R_s Omega R_t^-1, dOmega = lam^2/2 R^-1 G G^T R^-T Omega (2206.05564, eq. 22).
+
+        Magnus' method of fourth order in pieces of equal length in sqrt(t), 256 of them for lam up
+        to 1. At the published parameters the error is below 1e-7 there, below 1e-4 for lam up to 5.
         """
         pieces = 2 ** (8 + max(0, math.ceil(2 * math.log2(max(lam, 1.0)))))
         roots = torch.linspace(float(t) ** 0.5, float(s) ** 0.5, pieces + 1, dtype=torch.float64)
@@ -101,17 +109,18 @@ class CLD(Process):
         left, right = (self._pull(torch.lerp(ends[:-1], ends[1:], c)) for c in places)
         one, two = lam**2 / 2 * h * left, lam**2 / 2 * h * right
         steps = torch.linalg.matrix_exp((one + two) / 2 + 3**0.5 / 12 * (two @ one - one @ two))
-        while len(steps) > 1:  # later pieces to the left
+        while len(steps) > 1:  # a product of pairs; later pieces stand on the left
             steps = steps[1::2] @ steps[::2]
         square_root = self._cholesky(t) @ self.turn(t)
         return self._cholesky(s) @ self.turn(s) @ steps[0] @ torch.linalg.inv(square_root)
 
     def _pull(self, t: Tensor) -> Tensor:
+        """R^-1 G G^T R^-T."""
         inverse = torch.linalg.inv(self._cholesky(t) @ self.turn(t))
         return inverse @ self.diffusion(t) @ inverse.mT
 
     def _turned(self, begin: Tensor, end: Tensor) -> Tensor:
-        """int beta/M sqrt(det Sigma)/Sigma_xx from begin to end."""
+        """Angle of the rotation from begin to end: int beta/M sqrt(det Sigma)/Sigma_xx."""
         nodes, weights = (part.to(end.device) for part in self._gauss)
         width = (end - begin)[..., None]
         xx, xv, vv = self._covariance(begin[..., None] + width * nodes)
@@ -119,12 +128,13 @@ class CLD(Process):
         return (width * weights * rate).sum(-1)
 
     def _cholesky(self, t: Tensor) -> Tensor:
+        """L with L L^T = Sigma."""
         xx, xv, vv = self._covariance(t)
         low = xv / torch.sqrt(xx)
         return _matrix(torch.sqrt(xx), torch.zeros_like(xx), low, torch.sqrt(vv - low**2))
 
     def _covariance(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sigma_xx, Sigma_xv, Sigma_vv, without cancellation near t = 0."""
+        """Sigma_xx, Sigma_xv, Sigma_vv, in a form without cancellation near t = 0."""
         z = self.root * self.beta * t
         y = 2 * z
         psi, first = self.psi(torch.zeros_like(t), t), self.first.to(t.device)
@@ -145,7 +155,7 @@ class CLD(Process):
         return x[:, : x.shape[1] // 2]
 
     def views(self, x: Tensor) -> dict[str, Tensor]:
-        """Position, and velocity in units of its deviation at the end of time."""
+        """Position, and velocity in units of its standard deviation at t = 1."""
         position, velocity = x.chunk(2, 1)
         return {"position": position, "velocity": velocity / self.mass**0.5}
 

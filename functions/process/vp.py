@@ -1,47 +1,40 @@
-"""The discrete variance-preserving process of DDPM."""
+"""VP: the discrete process of DDPM."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor
 
-from configs.parts import require
-from configs.values import Count, OneOf
-from functions.parts import PROCESSES, SCHEDULES
+from configs.values import Count
+from functions.parts import PROCESSES
 from functions.process.base import VariancePreserving
-from functions.process.schedules import beta_schedule
-
-Beta = Annotated[float, Gt(0), Lt(1)]
+from functions.process.schedules import Beta, Name, beta_schedule
 
 
 @PROCESSES.part(
     "vp",
-    title="discrete variance-preserving diffusion",
+    title="variance-preserving process in discrete time",
     paper="2006.11239",
     keys={"beta_schedule": "schedule", "num_diffusion_timesteps": "steps"},
 )
 class VP(VariancePreserving):
-    """The discrete variance-preserving process of DDPM (Ho et al. 2020, eq. 2 and 4).
+    """Variance-preserving process of DDPM (2006.11239, eq. 2 and 4) in discrete time.
 
-    Time is the index: t = i is abar[i], i = 0..steps-1, and t = -1 is clean data; between indices
-    log abar is interpolated linearly. Raises ValueError for an unknown schedule or betas outside
-    (0, 1].
+    Time is the index: t = i is abar[i], i = 0..steps-1, and t = -1 is clean data. Between indices
+    log abar is interpolated linearly. Raises ValueError for options out of range, beta_start above
+    beta_end, and betas outside (0, 1].
     """
 
     def __init__(
         self,
-        schedule: Annotated[str, OneOf(SCHEDULES)] = "linear",
+        schedule: Name = "linear",
         beta_start: Beta = 1e-4,
         beta_end: Beta = 0.02,
         steps: Count = 1000,
     ) -> None:
-        require(VP, schedule=schedule, beta_start=beta_start, beta_end=beta_end, steps=steps)
+        betas = torch.from_numpy(beta_schedule(schedule, beta_start, beta_end, steps))
         if beta_start > beta_end:
             raise ValueError(f"beta_start {beta_start:g} is above beta_end, {beta_end:g}")
-        betas = torch.from_numpy(beta_schedule(schedule, beta_start, beta_end, steps))
         log_abar = torch.log1p(-betas).cumsum(0)
         self._tables = {torch.device("cpu"): torch.cat([torch.zeros(1).double(), log_abar])}
         self.betas = betas
@@ -54,7 +47,9 @@ class VP(VariancePreserving):
             self._tables[t.device] = self._tables[torch.device("cpu")].to(t.device)
         table = self._tables[t.device]
         position = t.double() + 1
-        if t.device.type == "cpu" and bool(((position < 0) | (position > len(table) - 1)).any()):
+        inside = (position >= 0) & (position <= len(table) - 1)  # false for NaN
+        # on an accelerator the check would wait for the device
+        if t.device.type == "cpu" and not bool(inside.all()):
             raise ValueError(f"time outside [-1, {len(table) - 2}]: {t.min():g} .. {t.max():g}")
         low = position.floor()
         weight, low = position - low, low.long()

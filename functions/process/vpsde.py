@@ -1,4 +1,4 @@
-"""The continuous variance-preserving SDE."""
+"""VPSDE: the continuous limit of DDPM's process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from functions.parts import PROCESSES
 from functions.process.base import VariancePreserving
 
 
-@PROCESSES.part("vpsde", title="continuous variance-preserving SDE", paper="2011.13456")
+@PROCESSES.part("vpsde", title="variance-preserving SDE in continuous time", paper="2011.13456")
 class VPSDE(VariancePreserving):
-    """The continuous variance-preserving SDE of Song et al. 2021 (eq. 29), time in [0, 1].
+    """Variance-preserving SDE (2011.13456, eq. 29), time in [0, 1].
 
     log abar(t) = -t^2 (beta_max - beta_min)/2 - t beta_min. Sampling ends at t = 1e-3, training
-    times are drawn from [1e-5, 1], the network is told 999 t.
+    times are drawn from [1e-5, 1], the network receives 999 t. Raises ValueError for options out
+    of range and beta_min above beta_max.
     """
 
     def __init__(self, beta_min: Positive = 0.1, beta_max: Positive = 20.0) -> None:

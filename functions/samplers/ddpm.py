@@ -1,4 +1,4 @@
-"""DDPM ancestral sampling on any sub-sequence: Ho, Jain & Abbeel 2020 (2006.11239), eq. 6, 7."""
+"""DDPM: ancestral sampling."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from functions.rows import checked, need_scalar, pairs
     aliases={"ddpm_noisy": "large"},
 )
 def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "large") -> Plan:
-    """Posterior mean of the predicted x0 plus noise, one evaluation a step, none at the last one.
+    """DDPM on any sub-sequence (2006.11239): posterior mean of the predicted x0 plus noise, one
+    evaluation a step, no noise in the last step.
 
-    variance: "large" is beta = 1 - abar_t/abar_s (the DDIM repository's `ddpm_noisy`), "small" the
-    posterior's beta (1 - abar_s)/(1 - abar_t). Raises ValueError for any other.
+    variance: "large" is beta = 1 - abar_t/abar_s (`ddpm_noisy` of the DDIM repository), "small" the
+    posterior's beta (1 - abar_s)/(1 - abar_t). Raises ValueError for another one.
     """
     require(ddpm, variance=variance)
     need_scalar(process, "DDPM")
@@ -34,7 +35,8 @@ def ddpm(process: Process, grid: Tensor, variance: Literal["large", "small"] = "
     for i, (t, s) in enumerate(steps):
         abar_s, var_t, var_s = process.mean(s) ** 2, process.factor(t) ** 2, process.factor(s) ** 2
         keep = process.psi(t, s) ** -2  # 1 - beta
-        A = torch.sqrt(keep) * var_s / var_t  # eq. 7
+        # 2006.11239, eq. 7
+        A = torch.sqrt(keep) * var_s / var_t
         B = torch.sqrt(abar_s) * (1 - keep) / var_t
         C = torch.sqrt((1 - keep) * (1 if variance == "large" else var_s / var_t))
         last = i == len(steps) - 1

@@ -1,4 +1,4 @@
-"""The baselines: Euler on the probability flow, Euler-Maruyama on the reverse SDE."""
+"""Baselines: Euler on the probability flow, Euler-Maruyama on the reverse SDE."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from functions.rows import pairs, root
 
 @SAMPLERS.part(title="Euler, Euler-Maruyama (lam 1)", paper="2011.13456", order="1", nfe="S")
 def euler(process: Process, grid: Tensor, lam: PositiveOrZero = 0.0) -> Plan:
-    """The plain Euler step in t of du = (F u + (1 + lam^2)/2 G G^T R^-T eps) dt + lam G dw.
+    """Euler's step in t of du = (F u + (1 + lam^2)/2 G G^T R^-T eps) dt + lam G dw, one evaluation
+    a step, no noise in the last step.
 
-    lam = 0 is the probability flow, lam = 1 Euler-Maruyama on the reverse SDE (Song et al. 2021,
-    2011.13456, eq. 6 and 13); the last step draws nothing. Raises ValueError for lam < 0.
+    lam: 0 is the probability flow (2011.13456, eq. 13), 1 Euler-Maruyama on the reverse SDE (eq.
+    6). Raises ValueError for lam out of range.
     """
     require(euler, lam=lam)
     steps, stages = pairs(grid), []

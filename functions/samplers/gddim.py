@@ -1,4 +1,4 @@
-"""gDDIM: Zhang, Tao & Chen 2022 (2206.05564), DDIM on any linear diffusion."""
+"""gDDIM: DDIM on any linear diffusion."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ def gddim(
     lam: PositiveOrZero = 0.0,
     corrector: bool = False,
 ) -> Plan:
-    """One evaluation a step. lam = 0: DEIS in t of degree `order` (0 to 3), with a corrector that
-    uses the evaluation at the predicted point where wanted. lam > 0: the process with lam^2 of the
-    reverse SDE's noise and the same marginals, order 0 (eq. 22, 23), none drawn in the last step.
+    """gDDIM (2206.05564), one evaluation a step.
 
-    Raises ValueError for lam < 0, lam > 0 with an order, a corrector or CLD's L parametrisation,
-    and as `deis` does.
+    order: degree of the noise estimate in t; with lam 0 this is DEIS in t on any process.
+    lam: the process with lam^2 of the reverse SDE's noise and the same marginals (eq. 22, 23), with
+        order 0; no noise in the last step.
+    corrector: redo each step with the evaluation at the predicted point; with lam 0.
+
+    Raises ValueError for options out of range, lam above 0 with an order, a corrector or CLD's L
+    parametrisation, and fewer than order + 1 steps.
     """
-    require(gddim, order=order, lam=lam)
-    if lam > 0 and (order or corrector):
-        raise ValueError(f"lam {lam:g} goes without order and corrector; lam 0 goes with them")
+    require(gddim, order=order, lam=lam, corrector=corrector)
     if lam > 0:
+        if order or corrector:
+            raise ValueError(f"lam {lam:g} goes with order 0 and without corrector")
         return _stochastic(process, grid, lam)
     need_steps(pairs(grid), order + 1, f"gDDIM of order {order}")
     row = partial(in_time, process)
@@ -47,13 +50,14 @@ def gddim(
 
 
 def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
+    """Plan of order 0 with lam^2 of the reverse SDE's noise."""
     if process.rate(*pairs(grid)[0]) is not None:
         raise ValueError(f"lam {lam:g} needs CLD's R parametrisation; L goes with lam 0")
     steps, stages = pairs(grid), []
     for i, (t, s) in enumerate(steps):
         psi, R_t, R_s = process.psi(t, s), process.factor(t), process.factor(s)
-        back = process.reversed(t, s, lam)
-        drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT
+        back = process.reversed(t, s, lam)  # 2206.05564, eq. 22
+        drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT  # eq. 23
         C = None if i == len(steps) - 1 else root(drawn)
         stages.append(Stage(float(t), float(s), psi, {i: (back - psi) @ R_t}, C))
     return checked(process, stages, "eps", stochastic=True)

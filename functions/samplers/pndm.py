@@ -1,4 +1,4 @@
-"""Pseudo-numerical methods: Liu et al. 2022 (2202.09778): classical weights on DDIM's row."""
+"""Pseudo-numerical methods: classical multistep weights on the row of DDIM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADAMS = (
 
 
 class _Table:
-    """A growing list of stages; every stage is DDIM's row applied to a weighted estimate."""
+    """A growing list of stages; every stage is the row of DDIM on a weighted noise estimate."""
 
     def __init__(self, process: Process, shifted: bool = False) -> None:
         self.process, self.shifted = process, shifted
@@ -32,20 +32,20 @@ class _Table:
         self.history: list[int] = []  # stages whose answers are remembered, newest first
 
     def add(self, t: Tensor, s: Tensor, begin: Tensor, weights: dict[int, float], **marks) -> None:
-        """Evaluate at t, move from `begin`, where the step began, to s."""
+        """Add a stage: evaluate at t, move from `begin`, where the step began, to s."""
         A, B = transfer(self.process, self._index(begin), self._index(s))
         weighted = {j: weight * B for j, weight in weights.items()}
         self.stages.append(Stage(float(t), float(s), A, weighted, **marks))
 
     def multistep(self, t: Tensor, s: Tensor, order: int) -> None:
-        """One step with the weights of `order`, or of the history's length."""
+        """Add one step with the weights of `order`, lower where the history is shorter."""
         self.history.insert(0, len(self.stages))
         weights = ADAMS[min(order, len(self.history)) - 1]
         self.add(t, s, t, dict(zip(self.history, weights, strict=False)))
 
     def plan(self) -> Plan:
-        """The finished table."""
-        if self.shifted:  # its coefficients belong to other times than its stages
+        """The plan of all stages so far."""
+        if self.shifted:  # its rows belong to other times than its stages, so no check fits
             return Plan(tuple(self.stages), "eps")
         return checked(self.process, self.stages, "eps")
 
@@ -55,11 +55,13 @@ class _Table:
 
 @SAMPLERS.part(title="S-PNDM", paper="2202.09778", order="2", nfe="S + 1")
 def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
-    """Second order: the first step is an improved Euler step of two evaluations, the others weigh
-    the last two noise estimates. The weights assume equal steps.
+    """S-PNDM (2202.09778): the first step is an improved Euler step of two evaluations, the others
+    weigh the last two noise estimates. The weights assume equal steps.
 
-    shifted: as the authors' code, which moves with abar[t + 1] while its network is asked at t, and
-    so ends at abar[0]; for comparisons only. Raises ValueError for fewer than 2 steps.
+    shifted: move with abar[t + 1] while the network is asked at t, and so end at abar[0], as the
+        authors' code does; for comparisons only.
+
+    Raises ValueError for fewer than 2 steps.
     """
     steps, table = pairs(grid), _Table(process, shifted)
     need_steps(steps, 2, "S-PNDM")
@@ -74,10 +76,10 @@ def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
 
 @SAMPLERS.part(title="F-PNDM", paper="2202.09778", order="2", nfe="S + 9")
 def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
-    """Fourth-order weights: three Runge-Kutta steps of four evaluations, of which the first is
-    remembered, then linear multistep. shifted: see `s_pndm`. The weights assume equal steps.
+    """F-PNDM (2202.09778): three Runge-Kutta steps of four evaluations, of which the first is
+    remembered, then linear multistep with weights of order 4. The weights assume equal steps.
 
-    Raises ValueError for fewer than 4 steps.
+    shifted: see `s_pndm`. Raises ValueError for fewer than 4 steps.
     """
     steps, table = pairs(grid), _Table(process, shifted)
     need_steps(steps, 4, "F-PNDM")
@@ -95,9 +97,11 @@ def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
 
 @SAMPLERS.part(title="iPNDM", paper="2204.13902", order="2", nfe="S")
 def ipndm(process: Process, grid: Tensor, order: Annotated[int, Ge(1), Le(4)] = 4) -> Plan:
-    """F-PNDM's weights without its warm-up: the order (1 to 4) grows with the history (Zhang & Chen
-    2023, 2204.13902). The weights assume equal steps. Raises ValueError for another order or for
-    fewer steps than the order.
+    """iPNDM (2204.13902): F-PNDM without its warm-up, one evaluation a step. The weights assume
+    equal steps.
+
+    order: of the weights; it grows with the history. Raises ValueError for an order out of range
+    or fewer steps than the order.
     """
     require(ipndm, order=order)
     steps, table = pairs(grid), _Table(process)

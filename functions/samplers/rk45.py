@@ -1,4 +1,4 @@
-"""The probability flow by an adaptive Runge-Kutta method: Song et al. 2021 (2011.13456)."""
+"""RK45: the probability flow with an adaptive step."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from functions.rows import pairs, transfer
     adaptive=True,
 )
 def rk45(process: Process, grid: Tensor, rtol: Positive = 1e-5, atol: Positive = 1e-5) -> Adaptive:
-    """Solve the probability flow adaptively between the two ends of a grid. Raises ValueError for a
-    grid that is not decreasing and for CLD's L parametrisation.
+    """Dormand-Prince 5(4) on the probability flow (2011.13456, section 4.3), from the first to the
+    last time of a grid.
+
+    Raises ValueError for tolerances out of range and for CLD's L parametrisation.
     """
     require(rk45, rtol=rtol, atol=atol)
     steps = pairs(grid)
-    transfer(process, *steps[0])  # refuses a process whose flow is not that of its factor
+    transfer(process, *steps[0])  # refuses a process whose factor does not solve its flow
     return Adaptive(process, float(steps[0][0]), float(steps[-1][1]), rtol, atol)

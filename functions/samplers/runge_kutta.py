@@ -1,27 +1,21 @@
-"""Runge-Kutta in rho = sigma/alpha, where the probability flow reads d(x/alpha) = eps d rho.
-
-rhoRK: Zhang & Chen 2023 (2204.13902); Heun with churn: Karras et al. 2022 (2206.00364), alg. 2.
-"""
+"""Runge-Kutta in rho = sigma/alpha, where the probability flow reads d(x/alpha) = eps d rho."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from configs.parts import require
-from configs.values import Positive, PositiveOrZero
+from configs.values import OneOf, Positive, PositiveOrZero
 from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process, VariancePreserving
 from functions.rows import checked, need_scalar, pairs, transfer
 
-Name = Literal[
-    "euler", "midpoint", "heun", "kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3", "rk4"
-]
-# rows[i] are the weights that lead to node i + 1, the last row ends the step; nodes are row sums.
+# rows[i] has the weights that lead to node i + 1, the last row ends the step; nodes are row sums
 Rows = tuple[tuple[float, ...], ...]
 TABLEAUX: dict[str, Rows] = {
     "euler": ((1,),),
@@ -39,9 +33,12 @@ TABLEAUX: dict[str, Rows] = {
 @SAMPLERS.part(
     title="DEIS rhoRK", paper="2204.13902", order="1 to 4", nfe="nodes (S - 1) + 1; vpsde: nodes S"
 )
-def rho_rk(process: Process, grid: Tensor, tableau: Name = "heun") -> Plan:
-    """As many evaluations a step as the tableau has nodes, but one in the step to the clean end,
-    where the network cannot be asked. Raises ValueError for an unknown tableau.
+def rho_rk(
+    process: Process, grid: Tensor, tableau: Annotated[str, OneOf(TABLEAUX)] = "heun"
+) -> Plan:
+    """DEIS rhoRK (2204.13902): as many evaluations a step as the tableau has nodes, but one in the
+    step to the clean end, where the network cannot be asked. Raises ValueError for an unknown
+    tableau.
     """
     require(rho_rk, tableau=tableau)
     scalar, stages = need_scalar(process, "rhoRK"), list[Stage]()
@@ -59,11 +56,17 @@ def heun(
     s_max: PositiveOrZero = math.inf,
     s_noise: Positive = 1.0,
 ) -> Plan:
-    """EDM's second-order sampler, two evaluations a step, one in a step to clean data.
+    """Heun's method with churn (EDM, 2206.00364, algorithm 2), two evaluations a step, one in a
+    step to clean data.
 
-    churn: where s_min <= rho <= s_max, noise is first added up to rho (1 + min(churn/steps,
-    sqrt(2) - 1)), never beyond the process' last time; s_noise scales it. A churned step yields
-    twice: the noised state and its end. Raises ValueError where churn could not act as asked.
+    churn: noise that is added before a step, up to rho (1 + min(churn/steps, sqrt(2) - 1)) and
+        never beyond the process' first time of sampling. A churned step yields twice: the noised
+        state and its end.
+    s_min, s_max: interval of rho in which churn acts.
+    s_noise: factor on the added noise.
+
+    Raises ValueError for options out of range, s_min above s_max, and s_min, s_max or s_noise
+    without churn.
     """
     require(heun, churn=churn, s_min=s_min, s_max=s_max, s_noise=s_noise)
     if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
@@ -85,7 +88,7 @@ def heun(
 def _churned(
     stages: list[Stage], process: VariancePreserving, t: Tensor, gain: float, s_noise: float
 ) -> Tensor:
-    """Append the stage that adds noise at t, if there is room; the time it leads to."""
+    """Append the stage that adds noise at t, if there is room. Returns the time it leads to."""
     rho, most = process.rho(t), process.rho(torch.tensor(process.t_start, dtype=torch.float64))
     raised = torch.minimum(gain * rho, most)
     if raised <= rho:
@@ -99,7 +102,7 @@ def _churned(
 def _step(
     stages: list[Stage], process: VariancePreserving, t: Tensor, s: Tensor, rows: Rows
 ) -> None:
-    """Append one Runge-Kutta step from t to s; DDIM's where s is the clean end."""
+    """Append one Runge-Kutta step from t to s, or the step of DDIM where s is the clean end."""
     begin, end = process.rho(t), process.rho(s)
     rows = rows if end > 0 else TABLEAUX["euler"]
     first, h, here = len(stages), end - begin, t

@@ -1,4 +1,4 @@
-"""Eps scales: factors on the predicted noise while sampling, (process, **options) -> scale(t)."""
+"""Eps scales, factors on the predicted noise while sampling: (process, **options) -> scale(t)."""
 
 from functions.parts import SCALES
 from functions.scales.base import Scale

@@ -1,9 +1,7 @@
-"""Factors on the predicted noise."""
-
-from __future__ import annotations
+"""Type of an eps scale."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-Scale = Callable[[Tensor], Tensor]
+Scale = Callable[[Tensor], Tensor]  # times -> factors, float64, of one shape

@@ -1,24 +1,32 @@
-"""The factor that L_skip trains in, for any network."""
+"""Training-free S^2-DM."""
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
+from configs.parts import require
 from configs.values import Count, Share
 from functions.loss import SkipNoise, skip_scale
 from functions.parts import SCALES
 from functions.process import Process
+from functions.rows import need_scalar
 from functions.scales.base import Scale
 
 
-@SCALES.part(title="the factor that L_skip trains in (training-free S^2-DM)", paper="2401.01520")
+@SCALES.part(title="the noise that L_skip converges to", paper="2401.01520")
 def skip(process: Process, k: Count = 9, tau: Share = 0.99, noise: SkipNoise = "fresh") -> Scale:
-    """What L_skip of distance k would have trained in, for any network: training-free S^2-DM.
+    """Scale of the predicted noise that training with L_skip converges to; see docs/l_skip.md.
 
-    The factor is `loss.skip_scale` (2401.01520); it raises ValueError as that does.
+    k: skip distance in discrete steps. tau, noise: see `functions.loss.skip`. Raises ValueError
+    for options out of range and for a process whose coefficients are not numbers.
     """
+    require(SCALES.parts["skip"], k=k, tau=tau, noise=noise)
+    need_scalar(process, "eps scale skip")
     most = round(process.t_train[1] / process.index_step)
-    if not 1 <= k <= most:
-        raise ValueError(f"k is a number of steps from 1 to {most}, not {k}")
-    skip_scale(process, torch.zeros(1), k, tau, noise)  # refuses the others now, not while drawing
-    return lambda t: skip_scale(process, t, k, tau, noise)
+    if k > most:
+        raise ValueError(f"k {k} is not valid; it should be from 1 to {most}, in discrete steps")
+
+    def scale(t: Tensor) -> Tensor:
+        return skip_scale(process, t, k, tau, noise)
+
+    return scale

@@ -1,4 +1,4 @@
-"""Densities of training times: a sampler draws times and weighs each loss."""
+"""Densities of training times: a part draws times and weighs each loss."""
 
 from functions.parts import TIMES
 from functions.times.antithetic import Antithetic

@@ -1,4 +1,4 @@
-"""Antithetic training times."""
+"""Uniform times in mirrored pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functions.times.base import TimeSampler
 
 @TIMES.part("antithetic", title="uniform times in mirrored pairs", paper="2010.02502")
 class Antithetic(TimeSampler):
-    """The DDIM repository's: n/2 + 1 uniform times, each paired with its mirror image."""
+    """Times of the DDIM repository: n/2 + 1 uniform ones, each paired with its mirror image."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         t = self._draw(n // 2 + 1, generator)

@@ -1,4 +1,4 @@
-"""The density of training times."""
+"""Base class of the densities of training times."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from functions.process import Process
 
 
 class TimeSampler(ABC):
-    """Draws training times for a process: integers on a discrete one, real numbers otherwise."""
+    """Source of training times: integers on a discrete process, real numbers otherwise."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Times (n,) and loss weights (n,) on the CPU; None draws from the global generator."""
+        """Draw times (n,) and give their loss weights (n,), on the CPU. generator: None for the
+        global one.
+        """
 
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Learn from per-sample losses (B,) seen at times t (B,); most densities do not."""
+        """Learn from per-sample losses (B,) at times t (B,); most densities do not."""
 
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """Draw n independent uniform times."""
         low, high = self.process.t_train
         if self.process.steps is not None:
             return torch.randint(int(low), int(high) + 1, (n,), generator=generator)

@@ -1,4 +1,4 @@
-"""Uniform training times."""
+"""Independent uniform times."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functions.parts import TIMES
 from functions.times.base import TimeSampler
 
 
-@TIMES.part("uniform", title="independent times, each equally likely", paper="2006.11239")
+@TIMES.part("uniform", title="independent uniform times", paper="2006.11239")
 class Uniform(TimeSampler):
-    """Independent times, each equally likely."""
+    """Independent times, each equally likely (2006.11239, algorithm 1)."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         return self._draw(n, generator), torch.ones(n)

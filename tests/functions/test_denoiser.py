@@ -145,7 +145,7 @@ def test_it_holds_the_networks_weights_and_nothing_else():
 
 
 def test_unknown_parametrisations_are_refused():
-    with pytest.raises(ValueError, match="eps, x0, v"):
+    with pytest.raises(ValueError, match="predicts score is not valid; it should be eps, x0 or v"):
         Denoiser(nn.Identity(), VP(), predicts="score")
 
 
@@ -175,8 +175,9 @@ def test_what_a_denoiser_cannot_be_is_refused():
     for process, options, text in (
         (CLD(), {"predicts": "v"}, "variance-preserving processes only"),
         (VP(), {"predicts": "x0", "mixed": "normal"}, "needs predicts eps"),
-        (VP(), {"predicts": "x1"}, "predicts is one of"),
-        (VP(), {"mixed": "yes"}, "mixed is one of"),
+        (VP(), {"predicts": "x1"}, "it should be eps, x0 or v"),
+        (VP(), {"clip": 0.0}, "clip 0 is not valid"),
+        (VP(), {"mixed": "yes"}, "it should be none, normal or velocity"),
         (Blur(4), {"mixed": "velocity"}, "needs a process that has one"),
     ):
         with pytest.raises(ValueError, match=text):

@@ -7,7 +7,8 @@ from torch import nn
 from functions import loss as losses
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES, skip, skip_coefficient, skip_scale
-from functions.process import VP, VPSDE
+from functions.loss.base import mse
+from functions.process import CLD, VP, VPSDE, Blur
 from tests.analytic import MODELS, ExactNet, golden
 
 SKIPS, NOISES = [1, 9, 49], ["fresh", "shared", "closed_form"]
@@ -264,12 +265,63 @@ def test_losses_are_one_number_per_sample_in_the_dtype_of_the_data(name, dtype):
 def test_bad_options_are_refused(case):
     denoiser, batch, _ = case
     for options, word in (
-        ({"skip": 0}, "at least 1"),
-        ({"tau": 1.5}, r"\[0, 1\]"),
-        ({"tau": -0.1}, r"\[0, 1\]"),
-        ({"skip_noise": "new"}, "'new'"),
+        ({"skip": 0}, "skip 0 is not valid; it should be a whole number, at least 1"),
+        ({"tau": 1.5}, "tau 1.5 is not valid; it should be a number from 0 to 1"),
+        ({"tau": -0.1}, "tau -0.1 is not valid"),
+        ({"skip_noise": "new"}, "it should be fresh, shared or closed_form"),
+        ({"c_max": 0.0}, "c_max 0 is not valid"),
     ):
         with pytest.raises(ValueError, match=word):
             skip(denoiser, *batch, **options)
         with pytest.raises(ValueError, match=word):
             skip_scale(VP(), batch[1], **options)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_an_answer_of_another_shape_is_refused_and_never_broadcast(name, predicts):
+    """One channel to three, or one image to eight, would give a number without a complaint."""
+    z = golden("lskip")
+    x0, noise = (z[key].expand(8, 3, -1, -1)[:, :3] for key in ("x0", "e1"))
+    for wrong in (noise[:, :1], noise[:1]):
+        denoiser = Denoiser(Scaled(wrong, 1.0), VP(), predicts)
+        with pytest.raises(ValueError, match="to a state .*the two should have one shape"):
+            LOSSES[name](denoiser, x0, z["t"], noise)
+
+
+def test_noise_of_another_shape_than_the_answer_is_refused():
+    with pytest.raises(ValueError, match="one shape, not .8, 3, 4, 4. with .8, 1, 4, 4."):
+        mse(torch.zeros(8, 3, 4, 4), torch.zeros(8, 1, 4, 4))
+
+
+def test_the_checks_of_a_loss_before_training():
+    """What a config asks its loss: is it defined here, and is there something to know."""
+    facts = LOSSES.parts["skip"].facts
+    options = LOSSES.parts["skip"].defaults
+    for process in (VP(), VPSDE()):
+        facts.check(process, **options)
+        facts.check(process, **{**options, "skip": 999})
+        with pytest.raises(ValueError, match="skip 1000 is not valid; .*at least 1 and below 1000"):
+            facts.check(process, **{**options, "skip": 1000})
+    with pytest.raises(ValueError, match="skip 20 is not valid; .*below 20"):
+        facts.check(VP(steps=20), **{**options, "skip": 20})
+    for process in (CLD(), Blur(4)):
+        with pytest.raises(ValueError, match="L_skip is defined for the variance-preserving"):
+            facts.check(process, **options)
+    assert facts.warn(VP(), **options) == ""
+    first = losses.clamped_from(VP("cosine"), 9)
+    said = facts.warn(VP("cosine"), **options)
+    assert said.startswith(f"L_skip: c_t is clamped to 10 for t >= {first:g}:")
+    assert LOSSES.parts["simple"].facts.check is None
+
+
+def test_losses_can_be_compiled_whole():
+    """Ranges are checked outside a traced graph, so that no part of it falls back to Python."""
+    denoiser = Denoiser(Toy(), VP())
+    z = golden("lskip")
+    batch = z["x0"], z["t"], z["e1"]
+    for name, options in (("simple", {}), ("skip", {"skip_noise": "closed_form"})):
+        traced = torch.compile(LOSSES[name], backend="eager")
+        torch.testing.assert_close(
+            traced(denoiser, *batch, **options), LOSSES[name](denoiser, *batch, **options)
+        )

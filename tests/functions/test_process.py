@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from functions.process import PROCESSES, VP, VPSDE, apply, beta_schedule
+from functions.process import PROCESSES, VP, VPSDE, Blur, apply, beta_schedule
 from tests.analytic import MODELS, golden
 
 SCHEDULES = ["linear", "quad", "const", "jsd", "sigmoid", "cosine"]
@@ -74,7 +74,7 @@ def test_vp_time_minus_one_is_clean_and_log_abar_is_linear_between_indices():
     torch.testing.assert_close(between_clean_and_first, vp.log_abar(f64(0.0)) / 2)
 
 
-@pytest.mark.parametrize("t", [-1.5, -1.0001, 999.5, 1000.0])
+@pytest.mark.parametrize("t", [-1.5, -1.0001, 999.5, 1000.0, math.nan])
 def test_vp_refuses_times_outside_its_table(t):
     with pytest.raises(ValueError, match=r"\[-1, 999\]"):
         VP().alpha(f64(t))
@@ -121,13 +121,20 @@ def test_prior_draws_noise_of_the_asked_shape():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="'lineer'.*linear"):
+    with pytest.raises(ValueError, match="schedule lineer is not valid; it should be linear, quad"):
         VP("lineer")
-    with pytest.raises(ValueError, match="at least one step"):
+    with pytest.raises(
+        ValueError, match="steps 0 is not valid; it should be a whole number, at least 1"
+    ):
         VP(steps=0)
     for start, end in [(0.0, 0.02), (1e-4, 1.5), (-0.1, 0.02)]:
-        with pytest.raises(ValueError, match=r"\(0, 1\]"):
+        with pytest.raises(ValueError, match="beta_.* a number above 0 and below 1"):
             beta_schedule("linear", start, end, 10)
+    with pytest.raises(ValueError, match="beta_start 0.1 is above beta_end, 0.02"):
+        VP(beta_start=0.1)
+    for size in (0, (4, 0), (1, 2, 3)):
+        with pytest.raises(ValueError, match="image_size .* is not valid"):
+            Blur(size)
     for low, high in [(0.0, 1.0), (2.0, 1.0)]:
         with pytest.raises(ValueError, match="beta_min"):
             VPSDE(low, high)

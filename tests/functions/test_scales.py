@@ -66,10 +66,10 @@ def test_impossible_scales_are_refused():
     for name, options, message in [
         ("linear", (0.0, 0.0), "should be above 0 at every time, not with k 0 and b 0"),
         ("linear", (-0.01, 1.0), "k -0.01 and b 1"),
-        ("skip", (0,), "k is a number of steps from 1 to 999, not 0"),
-        ("skip", (1000,), "k is a number of steps from 1 to 999, not 1000"),
-        ("skip", (9, 1.5), "tau lies in"),
-        ("skip", (9, 0.99, "other"), "skip_noise is fresh"),
+        ("skip", (0,), "k 0 is not valid; it should be a whole number, at least 1"),
+        ("skip", (1000,), "k 1000 is not valid; it should be from 1 to 999"),
+        ("skip", (9, 1.5), "tau 1.5 is not valid"),
+        ("skip", (9, 0.99, "other"), "noise other is not valid"),
     ]:
         with pytest.raises(ValueError, match=message):
             SCALES[name](VP(), *options)

@@ -94,7 +94,9 @@ def test_the_time_of_a_noise_level_is_the_inverse_of_it(process):
 
 def test_grid_options_out_of_range_are_refused():
     for name, option in (("karras", "rho"), ("power", "order")):
-        with pytest.raises(ValueError, match=f"{option} of a grid should be above 0, not -1"):
+        with pytest.raises(
+            ValueError, match=f"{option} -1 is not valid; it should be a number above 0"
+        ):
             GRIDS[name](VP(), 10, **{option: -1.0})
 
 
