@@ -88,6 +88,7 @@ def test_a_claim_is_undone_only_where_nothing_came_of_it(folder: Path, tmp_path:
 def test_extra_images_wait_in_a_folder_of_their_own(folder: Path, caplog, monkeypatch) -> None:
     (folder / "sheet.png").write_bytes(b"")  # not one of the images
     monkeypatch.setattr(logging.getLogger("skip_step"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("skip_step"), "handlers", [])  # of earlier commands
     with caplog.at_level(logging.INFO, "skip_step"):
         image_folder.keep_first(folder, 5)
         (line,) = set(caplog.messages)
