@@ -61,7 +61,7 @@ def signature(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check(annotation: Any, value: Any) -> Any:
-    """Convert a plain value of YAML or JSON to an annotated type. Raises ValueError with `words`."""
+    """Convert a plain value of YAML or JSON to an annotated type. Raises ValueError (`words`)."""
     from pydantic import ValidationError
 
     try:
