@@ -9,12 +9,13 @@ same reason.
 
 from functions.metrics.base import Reference, Seen
 from functions.metrics.frechet import frechet, split_distance
-from functions.metrics.inception_score import inception_score
 from functions.metrics.kid import kid, kid_subset_size
 from functions.metrics.label import Named, label
 from functions.metrics.moments import Moments
 from functions.metrics.precision_recall import precision_recall
 from functions.parts import METRICS
+
+from functions.metrics.inception_score import inception_score  # isort: skip  (listed last)
 
 __all__ = [
     "METRICS",
