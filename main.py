@@ -49,7 +49,7 @@ def _parse(argv: Sequence[str]) -> Command:
     takes a while and is done only where they are wanted.
     """
     parse.run_imports(argv)
-    if {"--sample", "--help", "-h"} & set(argv):
+    if "--sample" in argv:
         import runners.picture  # noqa: F401
     try:
         return parse.parse(argv)

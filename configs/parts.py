@@ -173,8 +173,9 @@ class Registry(Mapping[str, B], Generic[B, F]):
     def near(self, name: object) -> str:
         """`a, b or c`: all names where they are few, else the nearest three and where all are."""
         text = values.either(self.names)
-        close = get_close_matches(str(name).lower(), self.names, 1, 0.6)
-        return f"{text}; did you mean {close[0]}?" if close else text
+        lower = {known.lower(): known for known in self.names}
+        close = get_close_matches(str(name).lower(), lower, 1, 0.6)
+        return f"{text}; did you mean {lower[close[0]]}?" if close else text
 
     def __getitem__(self, name: str) -> B:
         return self.parts[name].build

@@ -1,4 +1,4 @@
-"""Values of options: what an annotation allows, how it is read from text, how it is said in words.
+"""Values of options: checked against an annotation, read from text, said in words.
 
 Annotated[int, Ge(0), Le(3)]        a whole number from 0 to 3
 Annotated[float, Gt(0)] | None      a number above 0, or null
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
+from annotated_types import BaseMetadata, Ge, Gt, Le, Lt, MinLen
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -61,7 +61,7 @@ def signature(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check(annotation: Any, value: Any) -> Any:
-    """A plain value (of YAML or JSON) as the annotation has it. Raises ValueError with `words`."""
+    """Convert a plain value of YAML or JSON to an annotated type. Raises ValueError with `words`."""
     from pydantic import ValidationError
 
     try:
@@ -71,7 +71,7 @@ def check(annotation: Any, value: Any) -> Any:
 
 
 def fits(annotation: Any, value: Any) -> bool:
-    """Whether a value of Python's is one that the annotation allows; NaN never is."""
+    """Whether the annotation allows this Python value; NaN is never allowed."""
     from pydantic import ValidationError
 
     try:
@@ -82,7 +82,7 @@ def fits(annotation: Any, value: Any) -> bool:
 
 
 def read(annotation: Any, text: str | Sequence[str]) -> Any:
-    """A value from the text of a flag or a spec. Raises ValueError with `words`."""
+    """Read a value from the text of a flag or a spec. Raises ValueError with `words`."""
     from pydantic import ValidationError
 
     if text in ("none", "null") and type(None) in get_args(annotation):
@@ -100,7 +100,7 @@ def read(annotation: Any, text: str | Sequence[str]) -> Any:
 
 
 def words(annotation: Any) -> str:
-    """What would be right, to follow "it should be"."""
+    """Say which values the annotation allows, to follow "it should be"."""
     base, bounds = _parts(annotation)
     names = [b.names for b in bounds if isinstance(b, OneOf)]
     if names:
@@ -115,7 +115,8 @@ def words(annotation: Any) -> str:
     if origin is Literal:
         return either(map(show, get_args(base)))
     if origin is not None and issubclass(origin, Sequence):
-        return f"a list of {_plural(get_args(base)[0])}"
+        least = "at least one of " if any(isinstance(b, MinLen) for b in bounds) else ""
+        return f"a list of {least}{_plural(get_args(base)[0])}"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return known.get(base, getattr(base, "__name__", str(base))) + _range(bounds)
 
@@ -143,7 +144,8 @@ def _range(bounds: Iterable[Any]) -> str:
 
 def _plural(annotation: Any) -> str:
     base, bounds = _parts(annotation)
-    return {int: "whole numbers", float: "numbers"}.get(base, "values") + _range(bounds)
+    each = _range(bounds).replace(", ", ", each ")
+    return {int: "whole numbers", float: "numbers"}.get(base, "values") + each
 
 
 def show(value: Any) -> str:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,11 +19,7 @@ Indices = Sequence[int] | np.ndarray | Tensor
 
 
 class DataConfig(Protocol):
-    """Keys of the config's `data` section that this package reads.
-
-    Optional: `download: bool` (False where it is absent), and `options`, a mapping with the options
-    of the source, such as LSUN's category.
-    """
+    """Keys of the config's `data` section that this package reads."""
 
     @property
     def dataset(self) -> str:
@@ -32,6 +28,14 @@ class DataConfig(Protocol):
     @property
     def path(self) -> str | None:
         """Folder or zip; None for the data set's own folder below the root."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Options of the source, such as LSUN's category."""
+
+    @property
+    def download(self) -> bool:
+        """Whether what is missing may be fetched."""
 
     @property
     def test_path(self) -> str | None:

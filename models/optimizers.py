@@ -53,9 +53,5 @@ def _options(
 ) -> dict[str, Any]:
     """Check the options that both optimizers have, and name them as PyTorch does."""
     require(adam, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
-    return {
-        "betas": (beta1, beta2),
-        "eps": eps,
-        "weight_decay": weight_decay,
-        "amsgrad": amsgrad,
-    }
+    betas = (beta1, beta2)
+    return {"betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}

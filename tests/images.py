@@ -15,6 +15,7 @@ DATA = {
     "test_path": None,
     "holdout": 0.0,
     "options": {},
+    "download": False,
     "image_size": 8,
     "channels": 3,
     "in_memory": True,

@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     _add_everywhere(everywhere)
     _add_train(made.add_argument_group("train (the default)"))
     _add_sample(made.add_argument_group("sample", "needs --images, --fid or one of the pictures"))
-    picture_flags.add(made.add_argument_group("pictures", "with --sample, one at a time"))
+    text = "with --sample, one at a time; `main.py --sample --help` lists them"
+    picture_flags.add(made.add_argument_group("pictures", text))
     _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))

@@ -1,4 +1,4 @@
-"""What a command says beside the config: where files go, and what the verb is to do."""
+"""Options of a command, beside the config: folders, and the work of its verb."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Options:
-    """Flags of one command. Nothing here changes what is learned; that is the config's.
+    """Flags of one command. None of them changes what is learned; the config decides that.
 
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
     image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them;
     picture is an object of the class that is registered as this picture mode, made of its flags.
     samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
     cells; names: the sweeps below EXP/sweeps that are filled or reported.
-    use_pretrained: whence foreign weights come, a file, a folder or a hub id; "" is the published
+    use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
     """

@@ -55,7 +55,7 @@ class Command:
 
 def run_imports(argv: Sequence[str]) -> None:
     """Run the files of --import, whose parts may bring flags of their own. Raises UsageError."""
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
+    for word, following in zip(argv, [*argv[1:], None], strict=False):
         match = IMPORT.fullmatch(word)
         if match and (file := match[1] or following):
             try:

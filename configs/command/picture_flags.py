@@ -76,7 +76,7 @@ def read(flags: argparse.Namespace, overrides: Overrides) -> tuple[Any, Override
     except ValueError as err:
         text = str(err)
         raise UsageError(text if text.startswith("--") else f"--{name} {text}") from err
-    return picture, _counted(part, picture, overrides)
+    return picture, _counted(part, overrides)
 
 
 def _options(flags: argparse.Namespace, part: Part[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -91,7 +91,7 @@ def _options(flags: argparse.Namespace, part: Part[Any, Any]) -> Iterator[tuple[
             raise UsageError(f"--{flag} {text!r} should be {err}") from err
 
 
-def _counted(part: Part[Any, Any], picture: Any, overrides: Overrides) -> Overrides:
+def _counted(part: Part[Any, Any], overrides: Overrides) -> Overrides:
     """The overrides, with the number of images of this picture among them."""
     typed = [flag for key, _, flag in overrides if key == COUNT]
     if part.facts.samples is not None:
@@ -99,5 +99,4 @@ def _counted(part: Part[Any, Any], picture: Any, overrides: Overrides) -> Overri
         return overrides if typed else [*overrides, count]
     if typed:
         raise UsageError(f"{typed[0]} has no effect with --{part.name}: leave one of them out")
-    fixed = getattr(picture, "n_samples", None)
-    return [*overrides, (COUNT, str(fixed), f"--{part.name}")] if fixed else overrides
+    return overrides

@@ -109,7 +109,7 @@ def _sampling(config: Config) -> list[Problem]:
 
 
 def _build(config: Config) -> list[Problem]:
-    """What only the parts themselves know; the network is made without memory."""
+    """Make process, network, loss and time grid, and collect what they refuse."""
     try:
         process = config.process()
     except ValueError as err:
@@ -135,7 +135,7 @@ def _build(config: Config) -> list[Problem]:
 
 
 def _network(config: Config, process: Process) -> list[Problem]:
-    """What the network makes of a state, on the meta device: the answer has the state's shape."""
+    """Ask the network on the meta device: its answer must have the shape of the state."""
     import torch
 
     from models import build

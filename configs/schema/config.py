@@ -41,7 +41,7 @@ Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 @dataclass(frozen=True)
 class Sampler(specs.Spec):
-    """How samples are drawn: build(process, grid, **options), the predicted x0 clipped or not."""
+    """Spec of a sampler. clip: keep the predicted x0 in [-1, 1]."""
 
     clip: bool = False
 

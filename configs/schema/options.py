@@ -40,8 +40,14 @@ def part_of(section: str, given: Values) -> Part[Any, Any] | None:
     """The part that a section names, None where it names none that exists."""
     key, kind = PLUGS[section]
     name = given.get(key, SECTIONS[section].model_fields[key].default)
-    found = registry(kind).resolve(name.upper() if section == "data" else name)
+    found = registry(kind).resolve(_name(section, name)) if isinstance(name, str) else None
     return found[0] if found else None
+
+
+def _name(section: str, name: str) -> str:
+    """The name as it is registered: those of data sets may be written in any case."""
+    known = registry(PLUGS[section][1]).names
+    return name.upper() if section == "data" and name not in known else name
 
 
 def forget(
@@ -80,10 +86,13 @@ def _complete(section: str, every: Values) -> list[Problem]:
     if not isinstance(name, str):
         name = values.show(name)
     try:
-        part, _ = registry(kind).find(name.upper() if section == "data" else name)
+        part, _ = registry(kind).find(_name(section, name))
     except PartError as err:
         return [Problem(f"{section}.{key}", str(err))]
     given[key] = part.name
+    for option in [k for k, v in given.items() if v is None and not _known(k, part, schema)]:
+        if _owners(section, option):  # older versions wrote category: null for every data set
+            del given[option]
     _fill(section, part, every)
     spelled, problems = _spelled(section, given, part)
     problems += [_unknown(section, k, part) for k in given if not _known(k, part, schema)]
@@ -133,7 +142,7 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
     elif section == "model" and isinstance(data, dict):
         state = state_shape(data, every.get("diffusion"))
         for option, what in part.facts.shape.items():
-            if isinstance(state[what], int):
+            if isinstance(state[what], int) and state[what] > 0:
                 given.setdefault(option, state[what])
 
 
@@ -148,17 +157,19 @@ def state_shape(data: Values, diffusion: Any) -> dict[str, Any]:
     }
 
 
+def _owners(section: str, key: str) -> list[str]:
+    """Names of the parts that have an option of this name."""
+    parts = registry(PLUGS[section][1]).parts.values()
+    return [part.name for part in parts if key in part.options or key in part.facts.keys]
+
+
 def _unknown(section: str, key: str, part: Part[Any, Any]) -> Problem:
     """A key that the section does not have: whose it is, or which one is near."""
     known = [*part.options, *SECTIONS[section].model_fields]
-    owners = [
-        other.name
-        for other in registry(PLUGS[section][1]).parts.values()
-        if key in other.options or key in other.facts.keys
-    ]
-    if owners:
+    if owners := _owners(section, key):
         text = f"belongs to {values.either(owners)}; {part} does not use it"
     else:
-        near = nearest(key, known) or f"; known here: {', '.join(known)}"
+        near = nearest(f"{section}.{key}", [f"{section}.{name}" for name in known])
+        near = near or f"; known here: {', '.join(known)}"
         text = f"there is no such key with {part}{near}"
     return Problem(f"{section}.{key}", text)

@@ -57,7 +57,7 @@ class Plug(Section):
 
 
 class Data(Plug):
-    """Which images, where they lie, and how they are scaled."""
+    """Data set, its place, and the scaling of its pixels."""
 
     dataset: str
     image_size: Count
@@ -107,7 +107,7 @@ class Loss(Plug):
 
 
 class Training(Section):
-    """How long, in which portions, and how often something is saved or shown."""
+    """Length of a training, its portions, and the steps between savings and pictures."""
 
     batch_size: Count = 128  # of one update, over all processes
     micro_batch: MaybeCount = None  # images per forward and backward pass on one device
@@ -127,7 +127,7 @@ class Training(Section):
 
 
 class Sampling(Section):
-    """Which images are drawn, and how."""
+    """Number of images, sampler, time grid, weights."""
 
     batch_size: Count = 64
     n_samples: Count = 50_000
@@ -164,7 +164,7 @@ class Optim(Plug):
 
 
 class Evaluation(Section):
-    """How samples are measured."""
+    """Feature extractor and metrics of samples."""
 
     features: str = "inception"  # spec of a feature extractor
     metrics: tuple[str, ...] | None = None  # specs of metrics; null: all there are

@@ -1,4 +1,4 @@
-"""YAML text -> plain values, and where each of them was written.
+"""Reader of YAML: text -> plain values, and the file or flag that each came from.
 
 Stricter than PyYAML's own safe loader where that harms people: `2e-4` is a number, a key written
 twice is refused, dates stay text. `extends: FILE` at the top of a file takes over another file's
@@ -62,13 +62,13 @@ class Source:
     origins: dict[str, str] = field(default_factory=dict)
 
     def origin(self, key: str) -> str:
-        """Who set this key or the nearest section around it; the file itself where nobody did."""
+        """Name the file or flag that set this key, or the nearest section around it."""
         parts = key.split(".")
         candidates = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
         return next((self.origins[c] for c in candidates if c in self.origins), self.name)
 
     def merge(self, values: Values, origin: str) -> None:
-        """Lay `values` over what is here."""
+        """Lay `values` over those that are there."""
         self._merge(self.values, values, origin, "")
 
     def put(self, key: str, value: Any, origin: str) -> None:

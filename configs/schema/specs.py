@@ -37,7 +37,7 @@ class Spec:
 
     @property
     def build(self) -> Callable[..., Any]:
-        """What makes the part, called with what the program gives and `options`."""
+        """Builder of the part; takes what the program gives, and `options`."""
         return self.part.build
 
     @property
@@ -63,7 +63,8 @@ class Spec:
         for i, (key, known) in enumerate(self.part.options.items()):
             if options[key] != known.default:
                 named = "" if i + 1 == len(parts) else f"{key}="
-                parts.append(named + values.show(options[key]))
+                value = options[key]
+                parts.append(named + ("none" if value is None else values.show(value)))
         return ":".join(parts)
 
 

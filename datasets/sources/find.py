@@ -1,8 +1,6 @@
 """From the `data` section of a config to splits: where a data set lies, and the held-out images."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,19 +25,12 @@ def find_splits(config: Config, root: Path) -> Splits:
         source, _ = SOURCES.find(name)
     except PartError as err:
         raise ValueError(f"data.dataset: {err}") from err
-    download = getattr(data, "download", False)
-    train, test = source.build(data_path(data, root), download, **_options(data))
+    train, test = source.build(data_path(data, root), data.download, **data.options)
     if data.test_path is not None:
         test = read_test_folder(Path(data.test_path).expanduser(), train.classes)
     if test is None and data.holdout > 0:
         return hold_out(train, data.holdout)
     return train, test
-
-
-def _options(data: DataConfig) -> Mapping[str, Any]:
-    """Options of the source: `data.options`, where there are any, else LSUN's `data.category`."""
-    category = getattr(data, "category", None)
-    return getattr(data, "options", {"category": category} if category else {})
 
 
 def data_path(data: DataConfig, root: Path) -> Path:

@@ -91,8 +91,8 @@ def blurs(process: Process) -> bool:
 
 
 class Known:
-    """What `solve` takes as `project`: the known pixels of images put into a state, with fresh
-    noise for its time; none at a clean end.
+    """Projection for `solve`: puts the known pixels of images into a state, with fresh noise for
+    its time, none at a clean end.
 
     images: (B, C, H, W) data; hole: bool (B or 1, 1, H, W), True where a pixel is not known; what
     `images` holds there is never looked at. randn: draws like its argument. x0(x, t): the clean

@@ -29,8 +29,8 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
 
 
 def between(corners: Sequence[Tensor], place: Place) -> Tensor:
-    """What lies at `place`: u between two corners; (u, v) among four, u along the first two and
-    the last two, v from those to these.
+    """Interpolate at `place`: u between two corners; (u, v) among four, u along the first two
+    and along the last two, v from those to these.
     """
     rows = [slerp(corners[i], corners[i + 1], place[0]) for i in range(0, len(corners), 2)]
     return rows[0] if len(rows) == 1 else slerp(rows[0], rows[1], place[1])

@@ -15,7 +15,7 @@ from functions.metrics.moments import Moments
 from functions.metrics.precision_recall import precision_recall
 from functions.parts import METRICS
 
-from functions.metrics.inception_score import inception_score  # isort: skip  (listed last)
+from functions.metrics.inception_score import inception_score  # isort: skip (listed last)
 
 __all__ = [
     "METRICS",

@@ -24,7 +24,7 @@ from models.networks.blocks import (
 from models.parts import NETWORKS
 
 
-@NETWORKS.part("ddpm", title="DDPM UNet", paper="2006.11239", shape=SHAPE)
+@NETWORKS.part("ddpm", title="DDPM UNet", paper="2006.11239", shape=SHAPE, aliases={"simple": ""})
 class UNet(nn.Module):
     """Network of DDPM. The options are the DDIM repository's, the defaults its CIFAR-10 model.
 

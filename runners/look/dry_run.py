@@ -115,8 +115,8 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     steps = round(epochs * count / training.batch_size)
     yield f"training          about {steps:,} steps, {epochs:,.1f} epochs"
     if epochs > MANY:
-        times = f"every image is seen {epochs:,.0f} times; --training.{key} sets the length"
-        yield f"                  note: {times}"
+        times = f"every image is seen {epochs:,.0f} times"
+        yield f"                  note: {times}; --training.{key} sets the length"
 
 
 def _greys(split: Split, config: Config) -> str:

@@ -3,67 +3,85 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from configs import papers, values
-from configs.parts import KINDS, Part, Registry
+from configs.parts import KINDS, Facts, Part
 from configs.schema.options import load_rooms
-from functions.parts import GRIDS, SAMPLERS, SCALES
+from configs.schema.sections import PLUGS
 
-WIDTH = 100  # columns of a list
+WIDTH = 80  # columns of a list
+NAMED = {  # by which key of a config, or flag, a part of a kind is named
+    **{kind: f"{section}.{key}" for section, (key, kind) in PLUGS.items()},
+    **{"sampler": "--sample_type", "time grid": "--skip_type", "eps scale": "--eps_scale"},
+    **{"density of times": "training.times", "metric": "evaluation.metrics"},
+    **{"feature extractor": "--features", "noise schedule": "diffusion.schedule"},
+    "picture mode": "--sample --NAME",
+}
 
 
 def list_samplers() -> Iterator[str]:
     """List samplers with order and cost, time grids and eps scales, line by line."""
-    load_rooms()
-    rows = [("name", "title", "paper", "order", "NFE for S steps")]
-    for name, part in SAMPLERS.parts.items():
-        facts = part.facts
-        rows.append((name, facts.title, facts.paper, facts.order, facts.nfe))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        if row[0] in SAMPLERS:
-            yield from _options(SAMPLERS.parts[row[0]])
-    yield from _aliases(SAMPLERS)
-    for flag, registry in (("--skip_type", GRIDS), ("--eps_scale", SCALES)):
-        yield f"\n{registry.kind}s ({flag})"
-        yield from _list(registry)
+    yield "NFE: network evaluations for S steps"
+    yield from _list("sampler", "time grid", "eps scale")
 
 
 def list_parts() -> Iterator[str]:
     """List everything that a config or a flag may name, with options, ranges and papers."""
     load_rooms()
-    for kind, registry in KINDS.items():
-        yield f"\n{kind}"
-        yield from _list(registry)
+    yield from _list(*KINDS)
     cited = {p.facts.paper for registry in KINDS.values() for p in registry.parts.values()}
     yield "\npapers"
     for number in sorted(filter(None, cited)):
-        yield f"{number}  {papers.words(number)}"
+        line = f"{number}  {papers.words(number)}"
+        yield from textwrap.wrap(line, WIDTH, subsequent_indent=" " * 12)
 
 
-def _list(registry: Registry[Any, Any]) -> Iterator[str]:
-    width = max(map(len, registry))
-    for name, part in registry.parts.items():
-        paper = f" ({part.facts.paper})" if part.facts.paper else ""
-        yield f"{name.ljust(width)}  {part.facts.title}{paper}"
-        yield from _options(part)
-    yield from _aliases(registry)
+def _list(*kinds: str) -> Iterator[str]:
+    load_rooms()
+    for kind in kinds:
+        parts = KINDS[kind].parts
+        yield f"\n{kind} ({NAMED[kind]})" if kind in NAMED else f"\n{kind}"
+        width = max(map(len, parts), default=0)
+        for part in parts.values():
+            yield from _part(part, width)
+        for part in parts.values():
+            for alias, options in part.facts.aliases.items():
+                meaning = ":".join(filter(None, (part.name, options)))
+                yield f"{alias.ljust(width)}  another name of {meaning}"
 
 
-def _aliases(registry: Registry[Any, Any]) -> Iterator[str]:
-    for name, part in registry.parts.items():
-        for alias, options in part.facts.aliases.items():
-            yield f"{alias}  another name of {':'.join(filter(None, (name, options)))}"
-
-
-def _options(part: Part[Any, Any]) -> Iterator[str]:
-    """`    :order=3 (a whole number from 0 to 3)  :variable=t (t, rho or lambda)`."""
+def _part(part: Part[Any, Any], width: int) -> Iterator[str]:
+    """Name, title and paper; the facts of its kind; its options, as in
+    `:order=3 (a whole number from 0 to 3)  :variable=t (t, rho or lambda)`.
+    """
+    paper = f" ({part.facts.paper})" if part.facts.paper else ""
+    yield f"{part.name.ljust(width)}  {part.facts.title}{paper}"
+    yield from _wrapped([*_facts(part.facts)])
+    keys = {kind for _, kind in PLUGS.values()}
+    mark = "" if part.kind in keys else "--" if part.kind == "picture mode" else ":"
     shown = []
     for key, parameter in part.options.items():
-        default = "" if parameter.default is parameter.empty else values.show(parameter.default)
-        shown.append(f":{key}={default} ({values.words(parameter.annotation)})")
-    lines = textwrap.wrap("  ".join(shown), WIDTH, break_long_words=False)
-    yield from (f"    {line}" for line in lines)
+        key = part.name if key == getattr(part.facts, "flag", None) else key  # --grid 4x8
+        known = parameter.default not in (parameter.empty, "", ())
+        default = f"={values.show(parameter.default)}" if known else ""
+        shown.append(f"{mark}{key}{default} ({values.words(parameter.annotation)})")
+    yield from _wrapped(shown)
+
+
+def _facts(facts: Facts) -> Iterator[str]:
+    """Facts that only this kind states, those that are text, a number or true."""
+    common = {fact.name for fact in fields(Facts)}
+    for fact in fields(facts):
+        value, label = getattr(facts, fact.name), fact.name.replace("_", " ")
+        if fact.name not in (*common, "flag") and isinstance(value, str | int) and value:
+            yield label if value is True else f"{label.replace('nfe', 'NFE')}: {value}"
+
+
+def _wrapped(items: Sequence[str]) -> Iterator[str]:
+    """Indented lines of items, broken between items where they can be."""
+    whole = "  ".join(item.replace(" ", "\0") for item in items)
+    for line in textwrap.wrap(whole, WIDTH - 4, break_long_words=False, break_on_hyphens=False):
+        yield f"    {line}".replace("\0", " ")

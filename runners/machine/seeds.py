@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+# numpy imports its random module when it is first used, and swallows what a signal handler raises
+# meanwhile; imported here, before any handler is in place.
+from numpy.random import SeedSequence
+
 
 def mixed_seed(*numbers: int) -> int:
     """Mix whole numbers into one seed of 63 bits. Near numbers give unrelated seeds."""
-    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    state = SeedSequence(numbers).generate_state(2, np.uint32)
     return (int(state[0]) << 32 | int(state[1])) >> 1
 
 

@@ -101,23 +101,25 @@ class Meter:
         }
 
     def described(self) -> dict[str, Any]:
-        """Data set, feature extractor and settings of the metrics, as a record holds them."""
+        """Data set, feature extractor and options of the metrics, as a record holds them."""
+        count = self.config.sampling.n_samples
+        options = {
+            f"{spec.name}_{key}": value
+            for spec in self.config.metrics()
+            for key, value in spec.record.items()
+        }
+        if (size := options.get("kid_subset_size")) is not None:  # as many as there are
+            real = len(self.reference.features)
+            options["kid_subset_size"] = metrics.kid_subset_size(count, real, size)
         return {
             "dataset": self.dataset.name,
             "fingerprint": self.dataset.fingerprint(),
             "images": self.reference.n,
             "real_halves_distance": self.reference.split_distance,
-            "same_size_distance": reference.same_size_distance(
-                self.reference, self.config.sampling.n_samples
-            ),
+            "same_size_distance": reference.same_size_distance(self.reference, count),
             "extractor": self.extractor.name,
             "extractor_sha256": self.extractor.hash,
-            "kid_subsets": self.config.evaluation.kid_subsets,
-            "kid_subset_size": metrics.kid_subset_size(
-                self.config.sampling.n_samples,
-                len(self.reference.features),
-                self.config.evaluation.kid_subset_size,
-            ),
+            **options,
         }
 
 

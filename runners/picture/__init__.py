@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from configs import imports
 from configs.command.options import Options
 from configs.schema import Config, ConfigError
 from runners.machine.processes import Ranks
@@ -53,13 +54,12 @@ def picture(config: Config, options: Options, ranks: Ranks) -> None:
         folder = options.samples
         session = Session(model, walk, walked, drawer, options, folder, ranks)
         told = {"mode": mode.name, **mode.identity(config), **mode.sources(session)}
-        recipe = recipe_of(model.weights, config, walk, ranks.device.type, told)
-        recipe = replace(recipe, nfe=walked.plan.nfe if walked else 0)
-        image_folder.claim(folder, recipe, options.overwrite)
-        log.info("%s", walked or NO_STEP)
-        try:
+        recipe = replace(
+            recipe_of(model.weights, config, walk, ranks.device.type, told),
+            nfe=walked.plan.nfe if walked else 0,
+            imports=imports.records([*config.image_parts(), PICTURES.parts[mode.name]]),
+        )
+        with image_folder.claimed(folder, recipe, options.overwrite):
+            log.info("%s", walked or NO_STEP)
             paths = mode.draw(session)
-        except BaseException:
-            image_folder.release(folder)
-            raise
     log.info("%d files in %s; look at %s", len(paths), folder, paths[0])

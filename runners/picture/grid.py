@@ -20,7 +20,7 @@ SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
     title="Sheet of samples",
     paper="",
     flag="size",
-    helps={"": "images 0 to R*C-1 on one sheet, as in 4x8"},
+    helps={"": "images on one sheet, ROWSxCOLUMNS, as in 4x8"},
 )
 @dataclass(frozen=True)
 class GridMode(Mode):

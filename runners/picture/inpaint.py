@@ -47,9 +47,9 @@ HIDDEN = (240, 80, 160)  # the colour of a hole
         "": "fill what --mask hides of every --image",
         "image": IMAGE_HELP,
         "mask": MASK_HELP,
-        "fills": "of every image [4]",
-        "fill": "repaint[:JUMP[:TIMES]] or replace [repaint:2:10; of cld JUMP is a third of the "
-        "steps]",
+        "fills": "number of fills of every image",
+        "fill": "repaint[:JUMP[:TIMES]] or replace; unsaid, JUMP is 2 (of cld a third of the "
+        "steps) and TIMES 10",
     },
 )
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from runners.sampling.blocks import finite, in_blocks
 from runners.sampling.drawer import last_of
 from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk
-from runners.sheets.film import animation
 from runners.sheets.sheet import abreast, sheet
 
 log = logging.getLogger("skip_step")
@@ -37,7 +36,7 @@ log = logging.getLogger("skip_step")
 ABREAST = 10  # images beside each other on the sheet of two corners
 ENCODING = "DDIM inversion, second order"
 POOR = 0.1  # RMSE of a round trip that is told as a warning
-MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner lasts
+EACH, HELD = 120, 10  # milliseconds of a frame of the film, and frames that a corner lasts
 
 
 @PICTURES.part(
@@ -48,7 +47,7 @@ MILLISECONDS, HELD = 120, 10  # of the film's frames, and how many a corner last
         "": "between --seeds A,B (four: the corners of a grid) or two images given by --image",
         "seeds": "two or four seeds of the noise, as in 0,1",
         "image": IMAGE_HELP,
-        "points": "from end to end [8]",
+        "points": "number of images from end to end",
     },
 )
 @dataclass(frozen=True)
@@ -109,21 +108,13 @@ class InterpolationMode(Mode):
         seeds, points = self.seeds, self.points
         where = places(len(seeds) or 2, points)
         inputs = [] if seeds else read_images(self.image, session.config.data)
-        images = (
-            _between_seeds(session, seeds, where)
-            if seeds
-            else _between_images(session, inputs, where)
-        )
-        made = (
-            _square(session, images, seeds)
-            if len(seeds) == 4
-            else _line(session, images, seeds, inputs)
-        )
-        paths = [session.save("interpolation.png", made)]
+        if seeds:
+            images = _between_seeds(session, seeds, where)
+        else:
+            images = _between_images(session, inputs, where)
+        paths = [session.save("interpolation.png", _sheet(session, images, seeds, inputs))]
         film = _film(images, points, [f"seed {s}" for s in seeds] or [i.name for i in inputs])
-        for suffix in ("gif", "webp"):
-            paths.append(session.folder / f"interpolation.{suffix}")
-            animation(paths[-1], film, milliseconds=MILLISECONDS, hold=MILLISECONDS)
+        paths += session.film("interpolation", film, milliseconds=EACH, hold=EACH)
         if inputs:
             paths.append(_compare(session, inputs, images))
         for k, image in enumerate(images):
@@ -183,10 +174,12 @@ def _compare(session: Session, inputs: Sequence[Input], images: Tensor) -> Path:
     return path
 
 
-def _line(
+def _sheet(
     session: Session, images: Tensor, seeds: Sequence[int], inputs: Sequence[Input]
 ) -> Image.Image:
-    """Sheet of two corners: the images in reading order."""
+    """Lay out the images: of two corners in reading order, of four as a square."""
+    if len(seeds) == 4:
+        return _square(session, images, seeds)
     cells, names = list(images), [f"{u:.2f}" for (u,) in places(2, len(images))]
     if seeds:
         title = session.title("Spherical interpolation between the noise of two samples", False)

@@ -1,4 +1,4 @@
-"""How much image and how much noise a state holds."""
+"""Amounts of image and of noise in a state."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ are its options, and the command line has a flag for each of them:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ from runners.record import image_files
 from runners.sampling.blocks import drawn
 from runners.sampling.drawer import Drawer
 from runners.sampling.walk import NO_STEP, Walk
+from runners.sheets.film import animation
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,13 @@ class Session:
         shown = image_files.to_picture(picture) if isinstance(picture, Tensor) else picture
         image_files.save(shown, path)
         return path
+
+    def film(self, name: str, frames: Sequence[Image.Image], **times: int) -> list[Path]:
+        """Write a film as NAME.gif and NAME.webp; times: as `animation` takes them. Return both."""
+        paths = [self.folder / f"{name}.{suffix}" for suffix in ("gif", "webp")]
+        for path in paths:
+            animation(path, frames, **times)
+        return paths
 
 
 class Mode:

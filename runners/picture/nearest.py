@@ -29,7 +29,7 @@ TYPICAL = 256  # training images that say how far apart training images are
     samples=8,
     helps={
         "": "n_samples [8] images beside their nearest training images",
-        "neighbours": "of every image [5]",
+        "neighbours": "number of training images beside every sample",
     },
 )
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from runners.picture.parts import PICTURES
 from runners.sampling.blocks import finite, whole_blocks
 from runners.sampling.noise import Noise
 from runners.sampling.walk import Walk, walk_for
-from runners.sheets.film import animation
 from runners.sheets.sheet import abreast, sheet
 
 log = logging.getLogger("skip_step")
@@ -68,8 +67,8 @@ class Frame:
     samples=4,
     helps={
         "": "the way from noise to n_samples [4] images: a sheet, a film",
-        "show": "x, x0 (its clean estimate) or both [both]",
-        "frames": "evenly in time, start and end included [10]",
+        "show": "of a state: x, x0 (its clean estimate) or both",
+        "frames": "number of states, evenly in time, start and end included",
     },
 )
 @dataclass(frozen=True)
@@ -112,9 +111,8 @@ class SequenceMode(Mode):
         frames = self._frames(session)
         paths = [session.save("sequence.png", _sheet(session, frames))]
         film = [_film_frame(session, frame, frames[-1].step) for frame in frames]
-        for suffix in ("gif", "webp"):
-            paths.append(session.folder / f"sequence.{suffix}")
-            animation(paths[-1], film, milliseconds=min(max(60, SECONDS * 1000 // len(film)), 300))
+        each = min(max(60, SECONDS * 1000 // len(film)), 300)
+        paths += session.film("sequence", film, milliseconds=each)
         for frame in frames:
             first = next(iter(frame.views))
             for view in {first, "x0"} & frame.views.keys():

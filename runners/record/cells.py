@@ -121,7 +121,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class _Flat:
-    """What a line of the version before held in the place of a recipe."""
+    """Entries of a line of the version before, which had no recipe."""
 
     cell: str
     doc: str

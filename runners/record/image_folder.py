@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +95,21 @@ def claim(folder: Path, recipe: Recipe, overwrite: bool = False) -> None:
         write_text(marker, json.dumps({"recipe": recipe.to_json()}, indent=1) + "\n")
 
 
-def release(folder: Path) -> None:
-    """Undo a claim where nothing came of it."""
-    if [path.name for path in folder.iterdir()] == ["samples.json"]:
-        (folder / "samples.json").unlink()
-        folder.rmdir()
+@contextmanager
+def claimed(folder: Path, recipe: Recipe, overwrite: bool = False) -> Iterator[None]:
+    """Claim the folder for a block. A new folder goes where the block fails before its first file.
+
+    The block includes the claim: a signal may arrive right after the folder is made.
+    """
+    new = overwrite or not (folder / "samples.json").exists()
+    try:
+        claim(folder, recipe, overwrite)
+        yield
+    except BaseException:
+        if new and folder.is_dir() and [path.name for path in folder.iterdir()] == ["samples.json"]:
+            (folder / "samples.json").unlink()
+            folder.rmdir()
+        raise
 
 
 def keep_first(folder: Path, count: int) -> None:

@@ -21,6 +21,7 @@ FREE_TO_CHANGE = {
     "sampling": None,
     "evaluation": None,
     "comment": None,
+    "imports": None,  # of one that has changed, a warning tells
 }
 
 

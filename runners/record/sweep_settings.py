@@ -16,6 +16,7 @@ from configs.values import Count
 from runners.record.cells import Cell, Stored, checked
 from runners.record.recipe import Recipe
 
+MAIN = "distance"  # the metric by which a report ranks
 FORMAT = 2  # of sweep.json; 1 held the settings of the recipe beside each other
 RENAMED = {"weights": "source", "weights_sha256": "weights", "weights_kind": "average"}
 OF_RUN = ("weights", "average", "training_step", "source")  # what of a recipe is a run's own
@@ -58,10 +59,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a sweep's cells share.
+    """Settings that the cells of a sweep share.
 
-    metrics: label by the name of every metric that is measured; `distance` is one of them.
-    dataset: what is measured against: data set, extractor, number of real images, ...
+    metrics: label by the name of every metric that is measured; MAIN is one of them.
+    dataset: what is measured against: data set, extractor, number of real images, ..., and the
+    specs of the metrics by name.
     image: (C, H, W); docs: the runs by name; recipe: what all images share.
     plan: every cell that was ever asked for, None where an older program kept none.
     """
@@ -76,15 +78,15 @@ class Settings:
     recipe: Stored
 
     def __post_init__(self) -> None:
-        if "distance" not in self.metrics:
-            raise ValueError("it lacks metrics.distance")
+        if MAIN not in self.metrics:
+            raise ValueError(f"it lacks metrics.{MAIN}")
         if not isinstance(self.dataset.get("fingerprint"), str):
             raise ValueError("it lacks dataset.fingerprint, a text")
         if not self.docs:
             raise ValueError("docs is empty")
 
     def of_doc(self, doc: str) -> Recipe:
-        """What the images of a doc share. Raises ValueError for a doc that is not known."""
+        """Recipe of the images of a doc. Raises ValueError for a doc that is not known."""
         if doc not in self.docs:
             raise ValueError(f"doc {values.show(doc)} is not in sweep.json")
         return replace(self.recipe, **self.docs[doc].made_by)
@@ -99,16 +101,20 @@ class Settings:
                 found.append(f"{doc}: {', '.join(texts)}{hint}")
         then, now = self._measured(), other._measured()
         return found + [
-            f"{key} {values.show(then[key])}, now {values.show(now[key])}"
-            for key in then.keys() & now.keys()
-            if then[key] != now[key]
+            f"{key} {values.show(value)}, now {values.show(now[key])}"
+            for key, value in then.items()
+            if value != now.get(key, value)
         ]
 
     def _measured(self) -> dict[str, Any]:
-        """What decides the figures beside the images."""
-        known = {f"dataset.{key}": value for key, value in self.dataset.items()}
-        known = {key: value for key, value in known.items() if key[8:] not in ROUNDED}
-        return {"n_samples": self.n_samples, "image": list(self.image), **known}
+        """Settings that decide the figures, beside the images."""
+        known = {key: value for key, value in self.dataset.items() if key not in ROUNDED}
+        specs = known.pop("metrics", {})
+        return {
+            **{"n_samples": self.n_samples, "image": list(self.image)},
+            **{f"dataset.{key}": value for key, value in known.items()},
+            **{f"metric {name}": spec for name, spec in specs.items()},
+        }
 
     def united(self, other: Settings) -> Settings:
         """These settings with the runs, metrics and cells of another command beside their own."""

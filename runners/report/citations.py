@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 from configs import papers
 from configs.parts import Part, Registry
+from configs.schema.options import registry
+from configs.schema.sections import PLUGS
 from configs.values import OneOf
-from datasets.parts import SOURCES
-from functions.parts import GRIDS, LOSSES, METRICS, PROCESSES, SAMPLERS, SCALES
-from models.parts import EXTRACTORS, NETWORKS
 from runners.report.comparison import Comparison, Doc
 
-# Parts that a run's config names: (section, key of the name).
-NAMED: dict[tuple[str, str], Registry[Any, Any]] = {
-    ("loss", "name"): LOSSES,
-    ("diffusion", "process"): PROCESSES,
-    ("model", "name"): NETWORKS,
-    ("data", "dataset"): SOURCES,
-    ("evaluation", "features"): EXTRACTORS,
-}
+Named = tuple[Part[Any, Any], str]  # a part, and how it was named
+# Section of a run's config -> key that names a part, kind of the part.
+NAMED = {key: PLUGS[key] for key in ("loss", "diffusion", "model", "data")}
+NAMED["evaluation"] = ("features", "feature extractor")
 
 
 class Paper(NamedTuple):
@@ -45,49 +40,42 @@ def used(comparison: Comparison) -> dict[Paper, list[str]]:
     return found
 
 
-def _parts(comparison: Comparison) -> Iterator[tuple[Part[Any, Any], str]]:
-    """(part, how it was named). Names that no part here has are left out: they come from an older
+def _parts(comparison: Comparison) -> Iterator[Named]:
+    """Parts that were used. Names that no part here has are left out: they come from an older
     program, or from a file that was not imported.
     """
     for doc in comparison.docs:
         yield from _of_doc(doc)
     for cell in comparison.cells:
-        sampler = str(cell.measured.recipe.sampler.get("name"))
-        yield from _found(SAMPLERS, sampler, cell.sampler)
-        yield from _found(GRIDS, _head(cell.grid), cell.grid)
+        yield from _found("sampler", cell.measured.recipe.sampler.get("name"), cell.sampler)
+        yield from _found("time grid", cell.grid)
     for metric in comparison.metrics:
-        yield from _found(METRICS, metric.name, metric.label)
+        yield from _found("metric", metric.name, metric.label)
 
 
-def _of_doc(doc: Doc) -> Iterator[tuple[Part[Any, Any], str]]:
-    for (section, key), registry in NAMED.items():
+def _of_doc(doc: Doc) -> Iterator[Named]:
+    for section, (key, kind) in NAMED.items():
         values = doc.run.section(section)
-        for part, shown in _found(registry, values.get(key)):
+        for part, shown in _found(kind, values.get(key)):
             yield part, shown
             yield from _inside(part, values)
-    yield from _found(SCALES, _head(doc.recipe.scale), doc.recipe.scale)
+    yield from _found("eps scale", doc.recipe.scale)
 
 
-def _inside(part: Part[Any, Any], values: dict[str, Any]) -> Iterator[tuple[Part[Any, Any], str]]:
+def _inside(part: Part[Any, Any], values: Mapping[str, Any]) -> Iterator[Named]:
     """Parts that are options of a part, such as the noise schedule of a process."""
     for key, option in part.options.items():
         for mark in get_args(option.annotation)[1:]:
             if isinstance(mark, OneOf) and isinstance(mark.names, Registry):
                 names = [key, *(old for old, new in part.facts.keys.items() if new == key)]
-                chosen = next((values[n] for n in names if n in values), option.default)
-                yield from _found(mark.names, chosen)
+                chosen = next((values[name] for name in names if name in values), option.default)
+                yield from _found(mark.names.kind, chosen)
 
 
-def _found(
-    registry: Registry[Any, Any], name: Any, shown: str = ""
-) -> Iterator[tuple[Part[Any, Any], str]]:
-    if isinstance(name, str) and (found := registry.resolve(name)):
-        yield found[0], shown or name
-
-
-def _head(spec: str) -> str:
-    """Name of the part in a spec such as `karras:5`."""
-    return spec.partition(":")[0]
+def _found(kind: str, spec: Any, shown: str = "") -> Iterator[Named]:
+    """The part of a spec such as `karras:5`."""
+    if isinstance(spec, str) and (found := registry(kind).resolve(spec.partition(":")[0])):
+        yield found[0], shown or spec
 
 
 def bibtex(comparison: Comparison) -> str:

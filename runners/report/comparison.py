@@ -11,11 +11,9 @@ from typing import Any
 from runners.record.cells import Cell
 from runners.record.recipe import Recipe
 from runners.record.sweep_folder import Sweep
-from runners.record.sweep_settings import Run, Settings
+from runners.record.sweep_settings import MAIN, Run, Settings
 from runners.report.statistics import Stat, stat
 from runners.report.wording import count, steps_title
-
-MAIN = "distance"  # the metric by which samplers are ranked
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Doc:
 
     @property
     def recipe(self) -> Recipe:
-        """What all images of the doc share."""
+        """Recipe that all images of the doc share."""
         return self.sweep.settings.of_doc(self.name)
 
     @property

@@ -8,11 +8,11 @@ from typing import Any
 
 from configs.schema.problems import ConfigError
 from configs.values import show
-from functions.parts import METRICS
+from functions.metrics import METRICS
 from runners.record.cells import Cell
 from runners.record.sweep_folder import Sweep, load
-from runners.record.sweep_settings import Settings
-from runners.report.comparison import MAIN, Comparison, Doc, Metric, Point
+from runners.record.sweep_settings import MAIN, Settings
+from runners.report.comparison import Comparison, Doc, Metric, Point
 from runners.report.statistics import Stat, number, stat
 
 

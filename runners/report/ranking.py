@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from runners.report.comparison import MAIN, Comparison, Doc, Point
+from runners.record.sweep_settings import MAIN
+from runners.report.comparison import Comparison, Doc, Point
 from runners.report.statistics import Gain, gain, indistinguishable
 
 

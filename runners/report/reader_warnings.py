@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from runners.record.sweep_settings import MAIN
 from runners.report import missing_cells
-from runners.report.comparison import MAIN, Comparison
+from runners.report.comparison import Comparison
 from runners.report.markup import escape
 from runners.report.statistics import number
 

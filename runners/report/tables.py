@@ -14,6 +14,14 @@ from runners.report.entries import averaged, digits_of, entries, plain
 from runners.report.verdict import sentence
 from runners.report.wording import count, steps_title
 
+HEAD = (
+    *("sweep", "doc", "label", "sampler", "grid", "clip", "eps_scale", "steps", "steps_run"),
+    *("nfe", "seed", "n_samples"),
+)
+TAIL = (
+    *("seconds", "seconds_per_image", "weights_kind", "weights_sha256", "training_step"),
+    *("device", "date"),
+)
 LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -29,43 +37,23 @@ def as_csv(comparison: Comparison) -> str:
     labels = list(dict.fromkeys(label for _, cell in cells for label in cell.measured.figures))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    for number, (doc, cell) in enumerate(cells):
-        head, tail = _head(doc, cell), _tail(cell)
-        if not number:
-            writer.writerow([*head, *labels, *tail])
-        figures = [cell.measured.figures.get(label) for label in labels]
-        writer.writerow([*head.values(), *figures, *tail.values()])
+    writer.writerow([*HEAD, *labels, *TAIL])
+    for doc, cell in cells:
+        known, figures = _known(doc, cell), cell.measured.figures
+        row = [known[name] for name in HEAD] + [figures.get(label) for label in labels]
+        writer.writerow([*row, *(known[name] for name in TAIL)])
     return buffer.getvalue()
 
 
-def _head(doc: Doc, cell: Cell) -> dict[str, Any]:
-    result, recipe = cell.measured, cell.measured.recipe
+def _known(doc: Doc, cell: Cell) -> dict[str, Any]:
+    recipe = cell.measured.recipe
     return {
-        "sweep": doc.sweep.settings.name,
-        "doc": cell.doc,
-        "label": doc.label,
-        "sampler": cell.sampler,
-        "grid": cell.grid,
-        "clip": recipe.sampler.get("clip"),
-        "eps_scale": recipe.scale,
-        "steps": cell.steps,
-        "steps_run": result.steps_run,
-        "nfe": result.nfe,
-        "seed": cell.seed,
-        "n_samples": result.n_samples,
-    }
-
-
-def _tail(cell: Cell) -> dict[str, Any]:
-    result, recipe = cell.measured, cell.measured.recipe
-    return {
-        "seconds": result.seconds,
-        "seconds_per_image": result.seconds_per_image,
-        "weights_kind": recipe.average,
-        "weights_sha256": recipe.weights,
+        **vars(cell),
+        **vars(cell.measured),
+        **{"sweep": doc.sweep.settings.name, "label": doc.label},
+        **{"clip": recipe.sampler.get("clip"), "eps_scale": recipe.scale},
+        **{"weights_kind": recipe.average, "weights_sha256": recipe.weights},
         "training_step": recipe.training_step,
-        "device": result.device,
-        "date": result.date,
     }
 
 

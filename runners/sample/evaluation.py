@@ -51,6 +51,7 @@ def write_evaluation(
     files.write_text(path, json.dumps(record, indent=1) + "\n")
     for label, value in figures.items():
         print(f"{label:>28}  {value:.6g}", flush=True)
-    yardstick = metrics.label("FID", meter.extractor, len(meter.reference.features) // 2)
+    distance = metrics.METRICS.parts["distance"].facts.label
+    yardstick = metrics.label(distance, meter.extractor, len(meter.reference.features) // 2)
     print(f"{yardstick + ' of real halves':>28}  {meter.reference.split_distance:.6g}")
     log.info("written to %s", path)

@@ -20,7 +20,7 @@ from runners.measure.meter import open_meter
 from runners.model.load import Model, open_model, weights_for
 from runners.record import image_files, sweep_folder
 from runners.record.cells import Cell, Result
-from runners.record.sweep_settings import Settings
+from runners.record.sweep_settings import MAIN, Settings
 from runners.sampling.blocks import drawn, share
 from runners.sampling.drawer import drawer_for
 from runners.sheets import sheet
@@ -39,10 +39,14 @@ class Job:
         count = config.sampling.n_samples
         if count < reference.FEWEST:
             raise ConfigError(f"--n_samples {count}: a sweep needs at least {reference.FEWEST}")
+        named = [spec.name for spec in config.metrics()]
+        if MAIN not in named:
+            raise ConfigError(
+                f"evaluation.metrics {', '.join(named)}: a sweep ranks by {MAIN}; name it too"
+            )
         self.config, self.options, self.ranks = config, options, ranks
         (self.folder,) = options.sweeps
         self.schedule = schedule(config, options, ranks.device.type)
-        self.weights = {options.docs[0]: self.schedule.first}  # read already
 
     def run(self) -> bool:
         """Measure what is left of this shard's cells. Returns whether any cell of the sweep is
@@ -76,11 +80,12 @@ class Job:
     def _settings(self) -> Settings:
         first = self.schedule.tasks[0]
         data, sampling = first.config.data, first.config.sampling
+        measured = {spec.name: str(spec) for spec in first.config.metrics()}
         return Settings(
             name=self.options.names[0],
             n_samples=sampling.n_samples,
             metrics=self.meter.labels(),
-            dataset=self.meter.described(),
+            dataset={**self.meter.described(), "metrics": measured},
             image=(data.channels, data.image_size, data.image_size),
             docs=self.schedule.docs,
             plan=[task.cell for task in self.schedule.tasks],
@@ -110,7 +115,7 @@ class Job:
 
     def _open(self, task: Task) -> Model:
         doc = task.cell.doc
-        found = self.weights.pop(doc, None)
+        found = self.schedule.weights.pop(doc, None)
         if found is None:
             found = weights_for(self.config, replace(self.options, doc=doc))
             if found.sha256 != task.recipe.weights:

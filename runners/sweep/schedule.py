@@ -54,13 +54,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Runs by name, and all tasks of a command. first: weights of the first run, whose cells are
-    drawn first.
+    """Runs by name, and all tasks of a command.
+
+    weights: of the first run, whose cells are drawn first, so that they need not be read again.
     """
 
     docs: dict[str, Run]
     tasks: list[Task]
-    first: Weights
+    weights: dict[str, Weights]
 
 
 def schedule(config: Config, options: Options, device_type: str) -> Schedule:
@@ -68,25 +69,24 @@ def schedule(config: Config, options: Options, device_type: str) -> Schedule:
 
     Raises ConfigError for runs of different data, and for a combination that is not possible.
     """
-    docs, tasks, first = dict[str, Run](), dict[str, Task](), None
+    docs, tasks, weights = dict[str, Run](), dict[str, Task](), dict[str, Weights]()
     items = options.samplers or (str(config.sampler()),)
     for doc in options.docs:
         own = replace(options, doc=doc)
         found = weights_for(config, own)
-        first = first or found
-        if text := other_data(first, found):
+        weights.setdefault(options.docs[0], found)
+        if text := other_data(weights[options.docs[0]], found):
             raise ConfigError(f"--docs: {options.docs[0]} and {doc} differ in {text}")
         adopted = adopt(config, found)
         for item in items:
             for task in _tasks(doc, item, adopted, found, options, device_type):
                 tasks.setdefault(task.cell.key, task)  # two items may mean one sampler
         docs[doc] = _run(task.recipe, adopted, found, own.run)
-    assert first is not None  # the command line names a doc
     if options.steps and all(task.cell.steps is None for task in tasks.values()):
         raise ConfigError(f"--timesteps has no effect with {', '.join(items)}: leave it out")
     for text in dict.fromkeys(text for task in tasks.values() for text in task.walk.warnings):
         log.warning(text)
-    return Schedule(docs, list(tasks.values()), first)
+    return Schedule(docs, list(tasks.values()), weights)
 
 
 def _run(recipe: Recipe, config: Config, found: Weights, folder: Path) -> Run:

@@ -151,7 +151,7 @@ def test_keys_are_options_of_the_sampler():
         (("sample_type", "ddim:-3"), "eta '-3' is not valid; it should be a number, at least 0"),
         (("sample_type", "deis", "order", "9"), "it should be a whole number from 0 to 3"),
         (("eps_scale", "skp:9"), "did you mean skip?"),
-        (("eps_scale", "none:1"), "none is unknown; it should be skip or linear"),
+        (("eps_scale", "none:1"), "none is unknown; it should be linear or skip"),
         (("skip_type", "karas"), "did you mean karras?"),
         (("skip_type", "karras:x"), "rho 'x' is not valid"),
     ],

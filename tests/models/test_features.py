@@ -80,10 +80,25 @@ def _images(folder):
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("batch", [1, 64])
-def test_figures_equal_torch_fidelity(weights, extractor, folders, batch):
+@pytest.fixture(scope="session")
+def theirs(weights, folders):
+    """Figures of the two folders by torch-fidelity."""
     from torch_fidelity import calculate_metrics
 
+    found = calculate_metrics(
+        input1=str(folders[0]), input2=str(folders[1]), cuda=False, batch_size=64,
+        isc=True, fid=True, kid=True, prc=True, feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(weights), kid_subsets=10, kid_subset_size=9,
+        isc_splits=3, rng_seed=5, verbose=False, cache=False, save_cpu_ram=True,
+    )  # fmt: skip
+    names = ["frechet_inception_distance", "kernel_inception_distance_mean"]
+    names += ["kernel_inception_distance_std", "inception_score_mean", "inception_score_std"]
+    names += ["precision", "recall"]
+    return [found[name] for name in names]
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_figures_equal_torch_fidelity(theirs, extractor, folders, batch):
     sets = []
     for folder in folders:
         made = [extractor(part) for part in _images(folder).split(batch)]
@@ -98,16 +113,7 @@ def test_figures_equal_torch_fidelity(weights, extractor, folders, batch):
         *inception_score(logits, splits=3, seed=5),
         *precision_recall(real, fake),
     ]
-    theirs = calculate_metrics(
-        input1=str(folders[0]), input2=str(folders[1]), cuda=False, batch_size=batch,
-        isc=True, fid=True, kid=True, prc=True, feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(weights), kid_subsets=10, kid_subset_size=9,
-        isc_splits=3, rng_seed=5, verbose=False, cache=False, save_cpu_ram=True,
-    )  # fmt: skip
-    names = ["frechet_inception_distance", "kernel_inception_distance_mean"]
-    names += ["kernel_inception_distance_std", "inception_score_mean", "inception_score_std"]
-    names += ["precision", "recall"]
-    assert ours == pytest.approx([theirs[name] for name in names], rel=1e-6)
+    assert ours == pytest.approx(theirs, rel=1e-6)
     assert ours[0] > 0.1 and ours[2] > 0 and ours[3] > 1 and 0 < ours[5] < 1  # no degenerate case
 
 

@@ -73,20 +73,28 @@ def test_images_of_unknown_origin_are_refused(folder: Path) -> None:
 
 
 def test_a_claim_is_undone_only_where_nothing_came_of_it(folder: Path, tmp_path: Path) -> None:
-    image_folder.release(folder)
-    assert (folder / "samples.json").exists()
-    image_folder.claim(tmp_path / "empty", NOW)
-    image_folder.release(tmp_path / "empty")
-    assert not (tmp_path / "empty").exists()
+    for place, stays in ((folder, True), (tmp_path / "empty", False)):
+        with pytest.raises(KeyboardInterrupt), image_folder.claimed(place, NOW):
+            assert (place / "samples.json").exists()
+            raise KeyboardInterrupt
+        assert place.exists() is stays
+    another = tmp_path / "another"
+    image_folder.claim(another, NOW)
+    with pytest.raises(ConfigError), image_folder.claimed(another, replace(NOW, seed=5)):
+        pass
+    assert (another / "samples.json").exists()  # another command may be at work there
 
 
 def test_extra_images_wait_in_a_folder_of_their_own(folder: Path, caplog, monkeypatch) -> None:
     (folder / "sheet.png").write_bytes(b"")  # not one of the images
     monkeypatch.setattr(logging.getLogger("skip_step"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("skip_step"), "handlers", [])  # of earlier commands
     with caplog.at_level(logging.INFO, "skip_step"):
         image_folder.keep_first(folder, 5)
+        (line,) = set(caplog.messages)
+        caplog.clear()
         image_folder.keep_first(folder, 5)
-    (line,) = caplog.messages
+        assert not caplog.messages
     assert line.startswith("7 images beyond the 5 wanted moved to") and "extra" in line
     assert image_folder.existing(folder, 99) == set(range(5))
     assert image_folder.existing(folder / "extra", 99) == set(range(5, 12))

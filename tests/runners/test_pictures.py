@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from PIL import Image
 
 from configs.command import locate, parse
+from configs.parts import PartError
 from configs.schema import ConfigError, load
+from configs.values import Count
 from datasets import get_dataset
 from datasets.base import MemoryDataset
 from functions.process import CLD, VP, VPSDE, Blur
@@ -21,7 +24,18 @@ from main import main
 from models import checkpoint
 from runners.diffusion import Diffusion
 from runners.measure import evaluate, reference
-from runners.picture import PICTURES, sequence
+from runners.picture import (
+    PICTURES,
+    GridMode,
+    Img2ImgMode,
+    InpaintMode,
+    InterpolationMode,
+    Mode,
+    SequenceMode,
+    Session,
+    picture,
+    sequence,
+)
 from runners.picture.levels import levels
 from tests.commands import TINY, start, wait_for
 
@@ -325,7 +339,93 @@ def test_many_processes_are_refused(exp: Path, mode: list[str]) -> None:
             diffusion.sample()
 
 
-def test_every_mode_of_the_command_line_has_its_module() -> None:
-    from configs.command.picture_flags import MODES
+@dataclass(frozen=True)
+class Mean(Mode):
+    """A mode of a user's own: the mean of some samples, over and over."""
 
-    assert set(PICTURES) == set(MODES)
+    times: Count = 1
+
+    def draw(self, session: Session) -> list[Path]:
+        images = session.samples(session.config.sampling.n_samples)
+        mean = images.float().mean(0).round().to(torch.uint8)
+        return [session.save(f"mean_{i}.png", mean) for i in range(self.times)]
+
+
+@pytest.fixture
+def own_mode(monkeypatch) -> type[Mean]:
+    monkeypatch.setattr(PICTURES, "parts", dict(PICTURES.parts))
+    helps = {"": "the mean of n_samples [6] images", "times": "how often"}
+    return PICTURES.part("mean", title="Mean", paper="", samples=6, helps=helps)(Mean)
+
+
+def test_a_mode_of_ones_own_is_one_class(exp: Path, own_mode, capsys) -> None:
+    assert main(words(exp, "--mean", "--times", "2")) == 0
+    folder = exp / "image_samples/digits/mean"
+    expected = samples(exp, "meant", 6).astype(np.float32).mean(0).round()
+    assert np.array_equal(image(folder / "mean_1.png"), expected)
+    assert {path.name for path in folder.iterdir()} == {"mean_0.png", "mean_1.png", "samples.json"}
+    recipe = json.loads((folder / "samples.json").read_text())["recipe"]
+    assert recipe["picture"] == {"mode": "mean", "n_samples": 6, "times": 2} and recipe["nfe"] == 5
+    for more, told in (
+        (["--times", "3"], "times 2, now 3"),
+        (["--times", "0"], "--times '0' should be a whole number, at least 1"),
+        (["--frames", "2"], "--frames needs --sequence"),
+    ):
+        assert main(words(exp, "--mean", *more)) == 2
+        assert told in capsys.readouterr().err
+    with pytest.raises(ValueError, match="times 0 is not valid; it should be a whole number"):
+        own_mode(times=0)
+
+
+def test_a_mode_is_drawn_without_a_command_line(exp: Path, own_mode, tmp_path: Path) -> None:
+    options = replace(
+        parse.parse(words(exp, "--grid", "1x1")).options,
+        picture=own_mode(),
+        image_folder="direct",
+    )
+    config = load(exp / "logs/digits/config.yml", [("sampling.n_samples", "3")])
+    with Diffusion(config, options) as diffusion:
+        picture(config, options, diffusion.ranks)
+    assert (exp / "image_samples/direct/mean_0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, "lacks helps"),
+        ({"helps": {"": "a mean"}}, "lacks help for 'times'"),
+        ({"helps": {"times": "how often"}}, "lacks help for ''; helps= has"),
+        ({"helps": {"": "", "times": ""}, "flag": "size"}, "has the flag size, which is none of"),
+    ],
+)
+def test_a_mode_without_its_facts_cannot_be_registered(facts, told: str) -> None:
+    with pytest.raises(
+        PartError, match=rf"test_pictures.py:\d+: picture mode 'mean' {re.escape(told)}"
+    ):
+        PICTURES.part("mean", title="Mean", paper="", **facts)(Mean)
+    assert "mean" not in PICTURES
+
+
+REFUSED = [
+    (lambda: GridMode("4"), "--grid 4: should be ROWSxCOLUMNS"),
+    (lambda: GridMode("0x2"), "--grid 0x2: should be"),
+    (lambda: SequenceMode(show="y"), "show y is not valid; it should be x, x0 or both"),
+    (lambda: SequenceMode(frames=1), "frames 1 is not valid; it should be a whole number, at le"),
+    (lambda: InterpolationMode(), "needs either --seeds A,B or --image FILE FILE"),
+    (lambda: InterpolationMode((1, 2), (Path("a"),)), "needs either --seeds"),
+    (lambda: InterpolationMode((1, 2, 3)), "--seeds 1,2,3: should be two or four different seeds"),
+    (lambda: InterpolationMode((7, 7)), "--seeds 7,7: should be two or four different seeds"),
+    (lambda: InpaintMode(mask="half"), "needs --image PATH"),
+    (lambda: InpaintMode((Path("a"),)), "needs --mask, such as center"),
+    (lambda: InpaintMode((Path("a"),), "random:1"), "--mask random:1: should be random:P with P"),
+    (lambda: InpaintMode((Path("a"),), "random"), "--mask random: should be random:P"),
+    (lambda: InpaintMode((Path("a"),), "half", fill="paint"), "--fill paint: should be replace or"),
+    (lambda: Img2ImgMode((Path("a"),)), "needs --strength, such as 0.5"),
+    (lambda: Img2ImgMode((Path("a"),), 1.5), "strength 1.5 is not valid; it should be a number f"),
+]
+
+
+@pytest.mark.parametrize(("make", "told"), REFUSED)
+def test_options_of_a_mode_are_checked_when_it_is_made(make, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        make()

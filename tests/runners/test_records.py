@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from configs.command.locate import require_run
 from configs.schema import ConfigError, load
 from runners.record import files, image_files, run_folder
 from runners.train import resume
@@ -47,13 +48,13 @@ def test_five_channels_are_no_picture() -> None:
 def test_the_nearest_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     (tmp_path / "file").write_text("")
-    assert run_folder.require_run(tmp_path / "digits") == tmp_path / "digits"
+    assert require_run(tmp_path / "digits") == tmp_path / "digits"
     with pytest.raises(ConfigError, match="did you mean digits"):
-        run_folder.require_run(tmp_path / "digit")
+        require_run(tmp_path / "digit")
     with pytest.raises(ConfigError, match="runs there: digits$"):
-        run_folder.require_run(tmp_path / "zzz")
+        require_run(tmp_path / "zzz")
     with pytest.raises(ConfigError, match="runs there: none"):
-        run_folder.require_run(tmp_path / "nowhere/zzz")
+        require_run(tmp_path / "nowhere/zzz")
 
 
 @pytest.mark.parametrize(

@@ -10,67 +10,33 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from configs import papers
+from configs.parts import KINDS
 from configs.schema.problems import ConfigError
-from runners.record.cells import load
-from runners.report import board, citations, curves, pictures, published, summary, write
-from runners.report.missing import missing
-from runners.report.study import study
+from functions.metrics import METRICS
+from runners.record.cells import Cell
+from runners.record.sweep_folder import Finished, load
+from runners.report import citations, hparams, inline_sheets, published, ranking, write
+from runners.report.entries import entries
+from runners.report.load_sweeps import load_sweeps
+from runners.report.missing_cells import missing
+from runners.report.statistics import gain, stat
 from runners.report.tables import latex_escape
-from runners.report.verdict import entries, sentence
+from runners.report.training_curves import read_curve
+from runners.report.verdict import sentence
+from tests.sweeps import (
+    FID_LABELS,
+    LABELS,
+    RECIPE,
+    flat,
+    flat_sweep,
+    line,
+    place_of,
+    sweep,
+    write_lines,
+)
 
 NAN = math.nan
-EVALUATIONS = {"ddim": lambda s: s, "f_pndm": lambda s: s + 9, "deis": lambda s: s}
-LABELS = {
-    "distance": "FD[classifier]-1617",
-    "kid": "KID[classifier]-1617",
-    "precision": "precision[classifier]-1617",
-    "recall": "recall[classifier]-1617",
-}
-FID_LABELS = {"distance": "FID-10k", "kid": "KID-10k"}
-
-
-def line(doc, sampler, steps, seed, distance, *, labels=LABELS, grid="uniform", **other):
-    name = sampler.split(":")[0]
-    known = {"nfe": EVALUATIONS[name](steps)} if name in EVALUATIONS and steps else {}
-    values = [distance, distance / 2, 0.9, 0.8][: len(labels)]
-    return {
-        "cell": f"{doc}|{sampler}@{grid}|{steps}|{seed}",
-        **{"doc": doc, "sampler": sampler, "grid": grid, "sampler_name": name, "clip": False},
-        **{"steps": steps, "steps_run": steps, "seed": seed, "n_samples": 1617, **known},
-        "figures": dict(zip(labels.values(), values, strict=True)),
-        **{"seconds": 2.0, "seconds_per_image": 1e-3 * (steps or 60), "sheet": None},
-        **{"neighbours": None, "warnings": [], "device": "cpu", "processes": 1},
-        **{"versions": {"torch": "2"}, "command": f"main.py --sweep {doc}", "date": "2026-01-01"},
-        **other,
-    }
-
-
-def sweep(folder, lines, *, docs=None, **common):
-    """A sweep's folder with these cells; docs: doc -> loss."""
-    losses = docs or dict.fromkeys((entry["doc"] for entry in lines), "simple")
-    meta = {
-        **{"format": 1, "name": folder.name, "n_samples": 1617, "metrics": LABELS},
-        "dataset": {
-            **{"dataset": "DIGITS", "fingerprint": "ab" * 32, "images": 1617},
-            **{"real_halves_distance": 2.871, "extractor": "classifier"},
-            **{"extractor_sha256": "cd" * 32, "kid_subset_size": 500},
-        },
-        **{"image": [1, 8, 8], "eps_scale": "none", "precision": "fp32", "tf32": False},
-        "docs": {
-            doc: {
-                **{"weights": f"{doc}/ckpt_9.pth", "weights_sha256": "0e" * 32},
-                **{"weights_kind": "ema 0.995", "training_step": 9, "run": str(folder / doc)},
-                "config": {"loss": {"name": loss}, "diffusion": {"process": "vp"}},
-            }
-            for doc, loss in losses.items()
-        },
-        **common,
-    }
-    folder.mkdir(parents=True)
-    (folder / "sweep.json").write_text(json.dumps(meta))
-    text = "".join(json.dumps(entry) + "\n" for entry in lines)
-    (folder / "cells-0-of-1.jsonl").write_text(text)
-    return folder
 
 
 def product(docs=("a",), samplers=("ddim", "f_pndm"), steps=(10, 20), seeds=(0, 1), **other):
@@ -85,7 +51,7 @@ def product(docs=("a",), samplers=("ddim", "f_pndm"), steps=(10, 20), seeds=(0, 
 
 
 def marked(found):
-    shown = entries(found, "distance")
+    shown = entries(found, found.distance)
     return {place: entry.mark for place, entry in shown.items() if entry.mark}
 
 
@@ -127,13 +93,50 @@ class Outline(HTMLParser):
 # Reading a sweep
 
 
+def test_the_name_of_a_cell_is_written_and_read_in_one_place():
+    for cell in (Cell("a", "deis:2", "power:7", 10, 3), Cell("b|c@d", "rk45", "uniform", None, 0)):
+        assert Cell.of_key(cell.key) == cell
+    for text in ("", "a|ddim|3|0", "a|ddim@uniform|3|x", "ddim@uniform|3|0", "a|d@u||0", None, 3):
+        with pytest.raises(ValueError, match=r"is no cell; it should be DOC\|SAMPLER@GRID"):
+            Cell.of_key(text)
+
+
 def test_a_torn_last_line_is_ignored_and_the_last_of_equal_cells_counts(tmp_path, caplog):
     folder = sweep(tmp_path / "s", [line("a", "ddim", 10, 0, 9.0)])
     again = json.dumps(line("a", "ddim", 10, 0, 8.0)) + "\n"
     (folder / "cells-1-of-2.jsonl").write_text(again + '{"cell": "b", "do')
     cells = load(folder).cells
-    assert [cell.figures[LABELS["distance"]] for cell in cells] == [8.0]
+    assert [cell.measured.figures[LABELS["distance"]] for cell in cells] == [8.0]
     assert not caplog.records
+
+
+def test_no_line_is_read_twice_and_those_of_other_jobs_are_seen(tmp_path, monkeypatch, caplog):
+    read, parse = [], Cell.from_json.__func__
+    monkeypatch.setattr(
+        Cell, "from_json", classmethod(lambda *given: read.append(1) or parse(*given))
+    )
+    lines = product(steps=(10, 20, 30), seeds=(0, 1, 2))
+    folder = sweep(tmp_path / "s", lines[:1])
+    settings, mine, other = load(folder).settings, *(folder / f"cells-{i}-of-2.jsonl" for i in "01")
+    (folder / "cells-0-of-1.jsonl").rename(mine)
+    read.clear()
+    found = Finished(folder, settings)
+    for count, entry in enumerate(lines[1:], 1):
+        assert len(found.read()) == count
+        text = json.dumps(entry) + "\n"
+        with (other if count % 2 else mine).open("a") as file:
+            file.write(text[:40])
+            file.flush()
+            assert len(found.read()) == count  # half a line is none yet
+            file.write(text[40:])
+    assert len(found.read()) == len(found.read()) == len(read) == len(lines)
+    with other.open("a") as file:
+        file.write("damaged\n" + json.dumps(lines[0]) + "\n")
+    for _ in range(2):
+        assert list(found.read()) == [e["cell"] for e in (*lines[1:], lines[0])]
+    assert len(read) == len(lines) + 1
+    (record,) = caplog.records  # said once
+    assert "cells-1-of-2.jsonl: line 10 is damaged" in record.getMessage()
 
 
 @pytest.mark.parametrize("damage", [b"{\n", b"\xff\xfe\n", b"[1]\n", b'{"cell": "x"}\n', b"1\n"])
@@ -152,8 +155,8 @@ def test_damaged_lines_elsewhere_are_named(tmp_path, caplog, damage):
         ("{", "damaged"),
         ('{"format": 7}', "format 7"),
         ("[]", "format None"),
-        ('{"format": 1}', "lacks metrics"),
-        ('{"format":1,"dataset":{},"docs":{},"image":[1,8,8],"metrics":{}}', "metrics.distance"),
+        ('{"format": 1}', "lacks name"),
+        ('{"format": 2}', "lacks name"),
     ],
 )
 def test_a_folder_that_is_no_sweep_is_refused_in_one_line(tmp_path, text, words):
@@ -164,28 +167,39 @@ def test_a_folder_that_is_no_sweep_is_refused_in_one_line(tmp_path, text, words)
     assert "\n" not in str(caught.value)
 
 
+DAMAGED = [
+    ({"figures": None}, "figures is null; it should be an object"),
+    ({"figures": {"FID": "3"}}, "figures.FID is .3.; it should be a valid number"),
+    ({"cell": ["a"]}, "a"),
+    ({"nfe": None}, "nfe is null"),
+    ({"nfe": NAN}, "nfe is NaN; it should be a finite number"),
+    ({"nfe": 10**400}, "nfe is 1000"),
+    ({"neighbours": [3]}, "neighbours.0 is 3"),
+    ({"neighbours": [[1, None]]}, "neighbours.0.1 is null"),
+    ({"neighbours": [[-1, 2.0]]}, "neighbours.0.0 is -1"),
+    ({"warnings": "text"}, "warnings is .text."),
+    ({"sheet": 7}, "sheet is 7"),
+]
+
+
 @pytest.mark.parametrize(
     "damage, words",
     [
-        ({"figures": None}, "figures is null, not a mapping"),
-        ({"cell": ["a"]}, "cell is ..a.., not a text"),
-        ({"doc": 3}, "doc is 3"),
-        ({"seed": "0"}, "seed is .0., not a whole number"),
-        ({"seed": True}, "seed is true"),
-        ({"steps": "10"}, "steps is .10."),
-        ({"nfe": None}, "nfe is null"),
-        ({"nfe": NAN}, "nfe is nan"),
-        ({"nfe": 10**400}, "too large"),
-        ({"neighbours": [3]}, "neighbours has 3"),
-        ({"neighbours": [[1, None]]}, "neighbours has"),
-        ({"options": []}, "options is"),
-        ({"warnings": "text"}, "warnings is"),
-        ({"sheet": 7}, "sheet is 7"),
+        *DAMAGED,
+        ({"cell": "a|ddim@uniform|10|7"}, "has the recipe of another cell"),
+        ({"recipe": 3}, "recipe is 3; it should be an object"),
+        ({"recipe": {**RECIPE, "seed": "0"}}, "recipe.seed is .0.; it should be a valid integer"),
+        ({"recipe": {**RECIPE, "seed": True}}, "recipe.seed is true"),
+        ({"recipe": {**RECIPE, "steps": "10"}}, "recipe.steps is .10."),
+        ({"recipe": {**RECIPE, "sampler": []}}, "recipe.sampler is"),
+        ({"recipe": {"format": 2}}, "it lacks recipe.weights"),
+        ({"recipe": {**RECIPE, "format": 3}}, "a recipe of format 3; this program knows 2"),
     ],
 )
 def test_a_line_with_a_wrong_type_is_named_and_skipped(tmp_path, caplog, damage, words):
     lines = product()
-    folder = sweep(tmp_path / "s", [lines[0], {**lines[1], **damage}, *lines[2:]], docs={"a": ""})
+    folder = sweep(tmp_path / "s", lines)
+    write_lines(folder, [lines[0], {**lines[1], **damage}, *lines[2:]])
     assert len(load(folder).cells) == 7
     assert re.search(
         f"cells-0-of-1.jsonl: line 2 is damaged and not counted: .*{words}", caplog.text
@@ -195,31 +209,78 @@ def test_a_line_with_a_wrong_type_is_named_and_skipped(tmp_path, caplog, damage,
 @pytest.mark.parametrize(
     "damage, words",
     [
+        *DAMAGED,
+        ({"doc": 3}, "doc is 3"),
+        ({"doc": "z"}, "doc z is not in sweep.json"),
+        ({"seed": "0"}, "seed is .0."),
+        ({"seed": True}, "seed is true"),
+        ({"steps": "10"}, "steps is .10."),
+        ({"options": []}, "options is"),
+    ],
+)
+def test_a_damaged_line_of_the_version_before_too(tmp_path, caplog, damage, words):
+    lines = product()
+    folder = flat_sweep(tmp_path / "s", lines)
+    write_lines(folder, [flat(lines[0]), {**flat(lines[1]), **damage}, *map(flat, lines[2:])])
+    assert len(load(folder).cells) == 7
+    assert re.search(f"line 2 is damaged and not counted: .*{words}", caplog.text)
+
+
+RUN = {"run": "r", "config": {}, "weights": "0e", "weights_sha256": "0e"}
+
+
+@pytest.mark.parametrize("make", [sweep, flat_sweep])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
         ({"docs": {}}, "docs is empty"),
-        ({"docs": []}, "docs is .., not a mapping"),
+        ({"docs": []}, "docs is ..; it should be an object"),
         ({"docs": {"a": None}}, "docs.a is null"),
-        ({"docs": {"a": {"config": {}, "weights_sha256": ""}}}, "it lacks docs.a.run"),
+        ({"docs": {"a": {**RUN, "run": None}}}, "docs.a.run is null"),
+        ({"docs": {"a": {"run": "r", "weights_sha256": ""}}}, "lacks docs.a.config"),
         (
-            {"docs": {"a": {"config": {"loss": "l"}, "run": "r", "weights_sha256": ""}}},
-            "docs.a.config.loss is .l., not a mapping",
+            {"docs": {"a": {**RUN, "config": {"loss": "l"}}}},
+            "docs.a: config.loss is .l., no mapping",
         ),
         ({"metrics": None}, "metrics is null"),
+        ({"metrics": {}}, "lacks metrics.distance"),
         ({"metrics": {"distance": 3}}, "metrics.distance is 3"),
         ({"dataset": None}, "dataset is null"),
         ({"dataset": {}}, "lacks dataset.fingerprint"),
         ({"image": None}, "image is null"),
-        ({"image": [1, 8]}, "image is .1, 8., not .channels"),
+        ({"image": [1, 8]}, "lacks image.2"),
+        ({"image": [1, 8, 0]}, "image.2 is 0"),
         ({"plan": "a|b|1|0"}, "plan is"),
-        ({"plan": [3]}, "plan has 3"),
+        ({"plan": [3]}, "plan.0: 3 is no cell"),
+        ({"n_samples": "5"}, "n_samples is"),
     ],
 )
-def test_a_damaged_sweep_json_is_refused_in_one_line(tmp_path, damage, words):
-    folder = sweep(tmp_path / "s", product(), docs={"a": "simple"})
+def test_a_damaged_sweep_json_is_refused_in_one_line(tmp_path, make, damage, words):
+    folder = make(tmp_path / "s", product())
     path = folder / "sweep.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
     with pytest.raises(ConfigError, match=f"sweep.json is damaged: .*{words}") as caught:
         load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_the_version_before_is_read_into_the_same_shape(tmp_path):
+    lines = product(options={"eta": 0.5}) + [line("a", "rk45", None, 0, 3.0, nfe=61.5)]
+    plan = [entry["cell"] for entry in lines]
+    new = load(sweep(tmp_path / "new", lines, plan=plan, name="s"))
+    old = load(flat_sweep(tmp_path / "old", lines, plan=plan, name="s"))
+    assert [cell.key for cell in old.cells] == [cell.key for cell in new.cells] == plan
+    for one, other in zip(old.cells, new.cells, strict=True):
+        assert one.measured.recipe.differs(other.measured.recipe) == []
+        assert (one.measured.recipe.imports, one.measured.recipe.process) == (None, None)
+        assert one.measured.recipe.source == "a/ckpt_9.pth"
+        assert one.measured.figures == other.measured.figures
+    assert old.settings.differs(new.settings) == new.settings.differs(old.settings) == []
+    assert old.settings.metrics == new.settings.metrics  # the inception score was not named there
+    assert old.settings.plan == new.settings.plan
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "sweep.json").write_text(old.settings.text())
+    assert load(tmp_path / "again").settings == old.settings
 
 
 def test_a_sweep_without_finished_cells_is_refused(tmp_path):
@@ -235,7 +296,6 @@ def test_a_sweep_without_finished_cells_is_refused(tmp_path):
     "other, words",
     [
         ({"n_samples": 5}, "n_samples"),
-        ({"metrics": FID_LABELS}, "metrics"),
         ({"image": [3, 8, 8]}, "image shape"),
         ({"dataset": {"fingerprint": "ff"}}, "data"),
     ],
@@ -244,24 +304,24 @@ def test_sweeps_that_do_not_compare_are_refused(tmp_path, other, words):
     one = sweep(tmp_path / "one", product())
     two = sweep(tmp_path / "two", product(), **other)
     with pytest.raises(ConfigError, match=f"differ in their {words}"):
-        study([one, two])
+        load_sweeps([one, two])
 
 
 # Statistics
 
 
 def test_mean_and_deviation_are_over_the_finite_seeds():
-    found = summary.stat({0: 1.0, 1: 3.0, 2: NAN})
+    found = stat({0: 1.0, 1: 3.0, 2: NAN})
     assert (found.mean, found.n) == (2.0, 2)
     assert found.std == pytest.approx(math.sqrt(2))
     assert found.error == pytest.approx(1.0)
-    assert math.isnan(summary.stat({0: 1.0}).std)
-    assert math.isnan(summary.stat({0: NAN}).mean)
+    assert math.isnan(stat({0: 1.0}).std)
+    assert math.isnan(stat({0: NAN}).mean)
 
 
 def test_gain_is_positive_for_a_lower_distance_and_pairs_equal_seeds():
-    base, other = summary.stat({0: 10.0, 1: 12.0, 2: 14.0}), summary.stat({0: 9, 1: 11, 2: 12.4})
-    found = summary.gain(base, other)
+    base, other = stat({0: 10.0, 1: 12.0, 2: 14.0}), stat({0: 9, 1: 11, 2: 12.4})
+    found = gain(base, other)
     assert found.percent == pytest.approx(100 * (1 - 10.8 / 12))
     paired = np.array([9 - 9.0, 11 - 10.8, 12.4 - 12.6])  # other - ratio base
     assert found.error == pytest.approx(100 / 12 * paired.std(ddof=1) / math.sqrt(3))
@@ -270,26 +330,26 @@ def test_gain_is_positive_for_a_lower_distance_and_pairs_equal_seeds():
 
 
 def test_gain_counts_only_the_seeds_that_both_have():
-    base = summary.stat({0: 10.0, 1: 12.0, 2: 30.0})
-    found = summary.gain(base, summary.stat({0: 9.0, 1: 11.0, 7: 1.0}))
+    base = stat({0: 10.0, 1: 12.0, 2: 30.0})
+    found = gain(base, stat({0: 9.0, 1: 11.0, 7: 1.0}))
     assert (found.percent, found.seeds) == (pytest.approx(100 * (1 - 10 / 11)), 2)
-    one = summary.gain(base, summary.stat({1: 11.0, 8: 1.0}))
+    one = gain(base, stat({1: 11.0, 8: 1.0}))
     assert (one.percent, one.known, one.clear) == (pytest.approx(100 / 12), False, False)
-    assert summary.gain(base, summary.stat({5: 9.0, 6: 11.0})) is None
+    assert gain(base, stat({5: 9.0, 6: 11.0})) is None
 
 
 def test_gain_of_one_seed_has_no_uncertainty_and_of_nothing_is_none():
-    one = summary.gain(summary.stat({0: 4.0}), summary.stat({0: 3.0}))
+    one = gain(stat({0: 4.0}), stat({0: 3.0}))
     assert one.percent == 25
     assert math.isnan(one.error) and not one.clear
-    assert summary.gain(summary.stat({0: NAN}), summary.stat({0: 3.0})) is None
-    assert summary.gain(summary.stat({0: 0.0}), summary.stat({0: 3.0})) is None
+    assert gain(stat({0: NAN}), stat({0: 3.0})) is None
+    assert gain(stat({0: 0.0}), stat({0: 3.0})) is None
 
 
 def test_a_budget_counts_evaluations_not_steps(tmp_path):
-    found = study([sweep(tmp_path / "s", product())])
+    found = load_sweeps([sweep(tmp_path / "s", product())])
     # F-PNDM is better at equal steps, but its 10 steps cost 19 evaluations.
-    assert [(b, p.sampler, p.nfe) for b, p in summary.winners(found)] == [
+    assert [(b, p.sampler, p.nfe) for b, p in ranking.winners(found)] == [
         (10, "ddim", 10),
         (20, "ddim", 20),
         (29, "f_pndm", 29),
@@ -307,10 +367,10 @@ def test_ties_are_told_by_paired_seeds(tmp_path):
         for sampler, values in zip(("ddim", "deis", "f_pndm"), far, strict=True)
         for seed, value in enumerate(values)
     ]
-    found = marked(study([sweep(tmp_path / "s", lines)]))
+    found = marked(load_sweeps([sweep(tmp_path / "s", lines)]))
     assert found == {("a", "f_pndm", 10): "best"}  # by about 1 of each seed: no tie
-    lines = [entry for entry in lines if entry["sampler"] != "f_pndm"]
-    two = study([sweep(tmp_path / "t", lines)])
+    lines = [entry for entry in lines if Cell.of_key(entry["cell"]).sampler != "f_pndm"]
+    two = load_sweeps([sweep(tmp_path / "t", lines)])
     assert sorted(marked(two).values()) == ["best", "tie"]
     assert ", level with d" in sentence(two)
 
@@ -319,8 +379,8 @@ def test_what_is_ranked_is_over_the_seeds_that_all_have(tmp_path):
     # Seed 2 is bad for everyone: without it `deis` would look best, and it was never run with it.
     values = {"ddim": (10.0, 11.0, 30.0), "f_pndm": (11.0, 12.0, 33.0), "deis": (12.0, 13.5)}
     lines = [line("a", s, 10, i, v, nfe=10) for s, of in values.items() for i, v in enumerate(of)]
-    found = study([sweep(tmp_path / "s", lines)])
-    shown = entries(found, "distance")
+    found = load_sweeps([sweep(tmp_path / "s", lines)])
+    shown = entries(found, found.distance)
     assert [entry.stat.mean for entry in shown.values()] == [10.5, 11.5, 12.75]
     assert [entry.seeds for entry in shown.values()] == ["2 of 3 seeds"] * 2 + ["2 seeds"]
     assert marked(found)["a", "ddim", 10] == "best"
@@ -333,10 +393,10 @@ def test_what_is_ranked_is_over_the_seeds_that_all_have(tmp_path):
 
 
 def test_a_point_of_fewer_seeds_than_its_neighbours_is_marked(tmp_path):
-    lines = [e for e in product(samplers=("ddim",)) if (e["steps"], e["seed"]) != (20, 1)]
+    lines = [e for e in product(samplers=("ddim",)) if place_of(e)[1:] != (20, 1)]
     page = report(sweep(tmp_path / "s", lines), tmp_path / "out")
     assert "over 2 seeds of the sampling noise where a figure says no other number" in page
-    assert page.count('<span class="nfe few">1 seed</span>') == 4  # once per figure
+    assert page.count('<span class="nfe few">1 seed</span>') == 5  # once per metric
 
 
 def test_docs_without_a_seed_in_common_are_not_ranked(tmp_path):
@@ -347,9 +407,9 @@ def test_docs_without_a_seed_in_common_are_not_ranked(tmp_path):
         sheet(folder, "all.png")
         text = text.replace('"sheet": null', '"sheet": "sheets/all.png"')
         (folder / "cells-0-of-1.jsonl").write_text(text)
-    found = study([one, two])
-    assert marked(found) == {} and set(dict(summary.winners(found)).values()) == {None}
-    assert summary.gains(found, *found.docs) == {}
+    found = load_sweeps([one, two])
+    assert marked(found) == {} and set(dict(ranking.winners(found)).values()) == {None}
+    assert ranking.gains(found, *found.docs) == {}
     assert "not ranked, as no seed is common" in sentence(found)
     write([one, two], tmp_path / "out", {}, None, None)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -364,19 +424,20 @@ def test_what_one_seed_cannot_tell_is_not_counted_as_unclear(tmp_path):
     lines = product(docs=("a", "b"), samplers=("ddim",))
     page = report(sweep(tmp_path / "two", lines), tmp_path / "two" / "out")
     assert "clearly lower in 2, clearly higher in 0" in page
-    lines = [e for e in lines if (e["doc"], e["steps"], e["seed"]) != ("b", 20, 1)]
+    lines = [e for e in lines if place_of(e) != ("b", 20, 1)]
     page = report(sweep(tmp_path / "some", lines), tmp_path / "some" / "out")
-    assert "clearly lower in 1, clearly higher in 0, cannot be told in 1: one seed" in page
-    lines = [e for e in lines if e["seed"] == 0]
+    assert "clearly lower in 1, clearly higher in 0, not known in 1: one seed" in page
+    lines = [e for e in lines if place_of(e)[2] == 0]
     page = report(sweep(tmp_path / "one", lines), tmp_path / "one" / "out")
-    assert "cannot be told: one seed" in page and "clearly" not in page.replace("how clearly", "")
+    assert "how clearly is not known: one seed" in page
+    assert "clearly" not in page.replace("how clearly", "")
 
 
 def test_pareto_front_holds_what_nothing_beats(tmp_path):
     values = {(10, 0.1): 9.0, (20, 0.2): 7.0, (30, 0.3): 8.0, (40, 0.4): 7.0, (50, NAN): 1.0}
     lines = [line("a", "ddim", s, 0, d, seconds_per_image=t) for (s, t), d in values.items()]
-    found = study([sweep(tmp_path / "s", lines)])
-    assert [point.steps for point in summary.pareto(summary.timed(found.points))] == [10, 20]
+    found = load_sweeps([sweep(tmp_path / "s", lines)])
+    assert [point.steps for point in ranking.pareto(ranking.timed(found.points))] == [10, 20]
 
 
 def test_times_within_their_spread_are_not_told_apart(tmp_path):
@@ -387,19 +448,19 @@ def test_times_within_their_spread_are_not_told_apart(tmp_path):
         for seed, (seconds, distance) in enumerate(cells)
     ]
     folder = sweep(tmp_path / "s", lines)
-    points = summary.timed(study([folder]).points)
-    front = summary.pareto(points)
+    points = ranking.timed(load_sweeps([folder]).points)
+    front = ranking.pareto(points)
     assert [p.steps for p in front] == [10]
-    assert [p.steps for p in summary.beside(front, points)] == [20]
+    assert [p.steps for p in ranking.beside(front, points)] == [20]
     page = report(folder, tmp_path / "out")
     assert "1.10 ± 0.14 s" in page and "20 steps ≈" in page and "30 steps ≈" not in page
     assert "an order within it is no claim" in page
-    single = sweep(tmp_path / "t", [entry for entry in lines if entry["seed"] == 0])
-    assert "How far times and distances scatter cannot be told" in report(single, tmp_path / "t")
+    single = sweep(tmp_path / "t", [entry for entry in lines if place_of(entry)[2] == 0])
+    assert "the spread of times and distances is not known" in report(single, tmp_path / "t")
 
 
 def test_missing_cells_are_those_of_the_incomplete_product(tmp_path):
-    lines = [e for e in product(docs=("a", "b")) if (e["doc"], e["steps"]) != ("b", 20)]
+    lines = [e for e in product(docs=("a", "b")) if place_of(e)[:2] != ("b", 20)]
     lines += [line("a", "rk45", None, seed, 3.0, nfe=61.5) for seed in (0, 1)]
     found = missing(load(sweep(tmp_path / "s", lines)))
     assert sorted(found) == [
@@ -430,24 +491,66 @@ def test_the_plan_says_what_is_missing(tmp_path):
 
 def test_labels_name_the_sweep_where_the_doc_alone_would_not_do(tmp_path):
     plain = sweep(tmp_path / "plain", product())
-    scaled = sweep(tmp_path / "scaled", product(docs=("b",)), eps_scale="skip")
+    scaled = sweep(tmp_path / "scaled", product(docs=("b",)), recipe={"scale": "skip"})
     other = sweep(tmp_path / "other", product(docs=("b",)))
     twin = sweep(tmp_path / "more" / "plain", product())
-    labels = [[doc.label for doc in study([plain, x]).docs] for x in (scaled, other, twin)]
+    labels = [[doc.label for doc in load_sweeps([plain, x]).docs] for x in (scaled, other, twin)]
     assert labels == [["plain/a", "scaled/b"], ["a", "b"], ["plain/a", "plain (2)/a"]]
-    assert study([plain]).samplers == ["ddim", "f_pndm"]
+    assert load_sweeps([plain]).samplers == ["ddim", "f_pndm"]
 
 
 def test_grids_and_clipping_show_in_the_name_where_there_are_several(tmp_path):
     lines = product() + product(samplers=("ddim",), grid="quad")
-    clipped = {**lines[0], "cell": "other", "clip": True}
-    found = study([sweep(tmp_path / "s", [*lines, clipped])])
+    clipped = product(docs=("b",), samplers=("ddim",), clip=True)
+    folders = [sweep(tmp_path / "s", lines)]
+    folders.append(sweep(tmp_path / "t", clipped, recipe={"sampler": {"clip": True}}))
+    found = load_sweeps(folders)
     assert found.samplers == [
-        "ddim@uniform",
-        "f_pndm@uniform",
-        "ddim@quad",
-        "ddim@uniform, clipped",
+        *("ddim@uniform", "f_pndm@uniform", "ddim@quad", "ddim@uniform, clipped"),
     ]
+    assert [doc.label for doc in found.docs] == ["s/a", "t/b"]
+
+
+def test_old_and_new_sweeps_stand_in_one_report(tmp_path):
+    old = flat_sweep(tmp_path / "old", product(docs=("a",)))
+    labels = {**LABELS, "mine": "MINE-1617"}
+    lines = product(docs=("b",), labels=labels)
+    for entry in lines:
+        del entry["figures"][LABELS["recall"]]
+    new = sweep(tmp_path / "new", lines, metrics=labels)
+    for folders in ([old, new], [new, old]):
+        found = load_sweeps(folders)
+        assert found.metrics[0].name == "distance"
+        assert {m.name for m in found.metrics} == {*LABELS, "mine"}
+        shown = {m.name: entries(found, m) for m in found.metrics}
+        assert {place[0] for place in shown["recall"]} == {"a"}
+        assert {place[0] for place in shown["mine"]} == {"b"}
+        assert {place[0] for place in shown["is"]} == {"a", "b"}
+        assert not any(entry.mark for entry in shown["mine"].values())
+        assert "best" in {entry.mark for entry in shown["is"].values()}
+        out = tmp_path / "out"
+        write(folders, out, {}, None, None)
+        page = (out / "report.html").read_text(encoding="utf-8")
+        assert '<span class="none">–</span>' in page and "MINE-1617" in page
+        table = (out / "report.md").read_text(encoding="utf-8")
+        table = table.split("**MINE-1617**")[1].partition("\n\n**")[0]
+        assert "is better" not in table and "| a | ddim | - | - |" in table
+        rows = list(csv.DictReader((out / "report.csv").open(encoding="utf-8")))
+        assert {row["MINE-1617"] for row in rows if row["doc"] == "a"} == {""}
+        assert {row["MINE-1617"] for row in rows if row["doc"] == "b"} == {"0.25"}
+
+
+def test_the_inception_score_is_shown_higher_being_better(tmp_path):
+    lines = product(samplers=("ddim", "f_pndm"), steps=(10,), seeds=(0,))
+    lines[1]["figures"][LABELS["is"]] = 6.0
+    page = report(sweep(tmp_path / "s", lines), tmp_path / "out")
+    assert "IS[classifier]-1617: higher is better." in page
+    found = load_sweeps([tmp_path / "s"])
+    shown = entries(found, next(m for m in found.metrics if m.name == "is"))
+    assert {place[1]: entry.mark for place, entry in shown.items()} == {
+        "ddim": "",
+        "f_pndm": "best",
+    }
 
 
 # The page
@@ -462,7 +565,7 @@ def full(tmp_path_factory):
     lines += [line(doc, "rk45", None, 0, 4.0, nfe=61.5) for doc in docs]
     lines[0]["warnings"] = ["grid <quad> has 9 steps"]
     folder = sweep(root / "s", lines, docs=dict(zip(docs, ("simple", "skip"), strict=True)))
-    for number, entry in enumerate(e for e in lines if e["seed"] == 0):
+    for number, entry in enumerate(e for e in lines if place_of(e)[2] == 0):
         entry["sheet"] = sheet(folder, f"{number}.png")
         entry["neighbours"] = [[i, 1.5 + i] for i in range(8)]
     text = "".join(json.dumps(entry) + "\n" for entry in lines)
@@ -504,7 +607,7 @@ def test_the_page_has_every_section_and_needs_nothing_else(full):
 def test_names_are_escaped_everywhere(full):
     assert "<b>_x" not in full["page"]
     assert "skip &amp; &lt;b&gt;_x" in full["page"]
-    assert "grid &lt;quad&gt; has 9 steps (in 1 cells)" in full["page"]
+    assert "grid &lt;quad&gt; has 9 steps (in 1 cell)" in full["page"]
 
 
 def test_the_page_tells_what_a_reader_needs(full):
@@ -513,7 +616,7 @@ def test_the_page_tells_what_a_reader_needs(full):
         *(
             "NFE 19",
             "NFE 61.5",
-            "0e" * 32,
+            "0e" * 8,
             "cd" * 32,
             "main.py --sweep plain",
         ),
@@ -528,7 +631,7 @@ def test_the_page_tells_what_a_reader_needs(full):
 
 def test_charts_are_inline_and_follow_the_colours_of_the_page(full):
     svgs = re.findall(r'<svg viewBox="[^"]*" class="chart".*?</svg>', full["page"], re.S)
-    assert len(svgs) == 7  # four figures, time, gain, training
+    assert len(svgs) == 8  # five metrics, time, gain, training
     for svg in svgs:
         assert "<text" in svg and "var(--ink)" in svg and "var(--font)" in svg
         assert " width=" not in svg[: svg.index(">")] and "<style" not in svg
@@ -638,7 +741,7 @@ def test_published_figures_are_those_of_the_papers():
 def test_many_lines_get_a_chart_per_sampler_and_axes_in_common(tmp_path):
     docs = tuple(f"doc{i}" for i in range(9))
     page = report(sweep(tmp_path / "s", product(docs=docs, seeds=(0,))), tmp_path / "out")
-    assert len(re.findall(r"<h3>(ddim|f_pndm)</h3><figure><svg", page)) == 2 * 4
+    assert len(re.findall(r"<h3>(ddim|f_pndm)</h3><figure><svg", page)) == 2 * 5
     assert page.count("<details") > 8
 
 
@@ -646,13 +749,13 @@ def test_strips_shrink_until_they_fit(tmp_path, monkeypatch):
     lines = product(samplers=("ddim",), steps=(10, 20, 30), seeds=(0,))
     folder = sweep(tmp_path / "s", lines, image=[3, 32, 32])
     for entry in lines:
-        entry["sheet"] = sheet(folder, f"{entry['steps']}.png", size=32, channels=3)
+        entry["sheet"] = sheet(folder, f"{place_of(entry)[1]}.png", size=32, channels=3)
     (folder / "cells-0-of-1.jsonl").write_text("".join(json.dumps(e) + "\n" for e in lines))
-    points = study([folder]).points
-    whole = pictures.strips(points, (3, 32, 32))
+    points = load_sweeps([folder]).points
+    whole = inline_sheets.packed(points, (3, 32, 32))
     assert (whole.columns, whole.lossy, len(whole.sources)) == (16, False, 3)
-    monkeypatch.setattr(pictures, "BUDGET", 60_000)
-    less = pictures.strips(points, (3, 32, 32))
+    monkeypatch.setattr(inline_sheets, "BUDGET", 60_000)
+    less = inline_sheets.packed(points, (3, 32, 32))
     assert less.columns < 16 and less.lossy
     assert sum(map(len, less.sources.values())) < sum(map(len, whole.sources.values())) / 4
 
@@ -678,15 +781,15 @@ def test_markdown_and_latex_escape_names_and_show_nfe(full):
     assert "(19)" in markdown and "**3.00 ± 0.10**" not in markdown
     latex = (out / "report.tex").read_text(encoding="utf-8")
     assert r"skip \& \textless{}b\textgreater{}\_x" in latex and r"$\pm$" in latex
-    assert latex.count(r"\begin{table}") == latex.count(r"\bottomrule") == 4
+    assert latex.count(r"\begin{table}") == latex.count(r"\bottomrule") == 5
     assert latex_escape(r"a\b^~") == r"a\textbackslash{}b\textasciicircum{}\textasciitilde{}"
 
 
 def test_tensorboard_has_one_row_per_point_and_no_more_after_another_report(full):
     files = sorted((full["root"] / "board").rglob("events*"))
-    found = study([full["folder"]])
+    found = load_sweeps([full["folder"]])
     assert len(files) == len(found.points) == 14
-    assert board.write(found, full["root"] / "board")[0] in files
+    assert hparams.write(found, full["root"] / "board")[0] in files
     assert sorted((full["root"] / "board").rglob("events*")) == files
     values = [v for event in EventFileLoader(str(files[0])).Load() for v in event.summary.value]
     plugins = {v.metadata.plugin_data.plugin_name for v in values}
@@ -697,61 +800,119 @@ def test_tensorboard_has_one_row_per_point_and_no_more_after_another_report(full
 def test_rows_of_an_earlier_sweep_leave_tensorboard_and_nothing_else_does(tmp_path):
     lines = product() + [line("a", "rk45", None, 0, 4.0, nfe=61.5)]
     folder = tmp_path / "board"
-    old = board.write(study([sweep(tmp_path / "old", lines)]), folder)
+    old = hparams.write(load_sweeps([sweep(tmp_path / "old", lines)]), folder)
     assert not any("None" in str(path.relative_to(folder)) for path in old)
     assert any("rk45-adaptive" in str(path) for path in old)
     (old[-1].parent / "notes").touch()
     (folder / "other").mkdir()
     (folder / "other" / "events.out.tfevents.1.host").touch()
-    new = board.write(study([sweep(tmp_path / "new", product(samplers=("ddim",)))]), folder)
-    assert sorted(folder.rglob(board.FILE)) == sorted(new) and set(new) < set(old)
+    new = hparams.write(load_sweeps([sweep(tmp_path / "new", product(samplers=("ddim",)))]), folder)
+    assert sorted(folder.rglob(hparams.FILE)) == sorted(new) and set(new) < set(old)
     kept = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert kept == {board.FILE, "notes", "events.out.tfevents.1.host"}
+    assert kept == {hparams.FILE, "notes", "events.out.tfevents.1.host"}
     assert len(list(folder.iterdir())) == len(new) + 2  # what became empty is gone
 
 
 def test_training_curves_are_thinned_and_smoothed(full, tmp_path):
-    found = curves.curve("a", full["root"] / "run")
+    found = read_curve("a", full["root"] / "run")
     assert len(found.steps) == len(found.smooth) == 334  # 1000 in bins of 3
     assert found.loss[0] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert found.held_out[1].tolist() == [0.1]
     assert np.all(np.diff(found.smooth) < 0)
-    assert curves.curve("a", tmp_path) is None
+    assert read_curve("a", tmp_path) is None
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n7\n')
-    assert curves.curve("a", tmp_path) is None
+    assert read_curve("a", tmp_path) is None
+
+
+def cited(*folders):
+    return {
+        paper.number: reasons for paper, reasons in citations.used(load_sweeps(folders)).items()
+    }
 
 
 def test_citations_are_of_what_was_run(tmp_path):
     lines = product(samplers=("ddim",)) + [line("a", "heun", 10, 0, 3.0, grid="karras:5", nfe=19)]
     lines += [line("a", "rk45", None, 0, 3.0, nfe=61.5)]
-    plain = citations.used(study([sweep(tmp_path / "s", lines)]))
+    plain = cited(sweep(tmp_path / "s", lines))
     assert list(plain) == [
         *("2006.11239", "2010.02502", "2206.00364", "2011.13456"),
-        *("1706.08500", "1801.01401", "1904.06991"),
+        *("1706.08500", "1801.01401", "1904.06991", "1606.03498"),
     ]
-    assert plain["2206.00364"] == ["sampler heun", "grid karras:5"]
+    assert plain["2206.00364"] == ["sampler heun", "time grid karras:5"]
+    assert "loss simple" in plain["2006.11239"] and "process vp" in plain["2006.11239"]
     for name, common in {
-        "scaled": {"eps_scale": "skip:9"},
+        "scaled": {"recipe": {"scale": "skip:9"}},
         "trained": {"docs": {"a": "skip"}},
     }.items():
-        found = study([sweep(tmp_path / name, lines, **common)])
-        assert "2401.01520" in citations.used(found)
-        assert "@misc{wang2024s2dm" in citations.bibtex(found)
-    linear = study([sweep(tmp_path / "linear", lines, eps_scale="linear:0:1.01")])
-    assert "2308.15321" in citations.used(linear)
-    entries = citations.bibtex(linear)
+        folder = sweep(tmp_path / name, lines, **common)
+        assert "2401.01520" in cited(folder)
+        assert "@misc{wang2024s2dm" in citations.bibtex(load_sweeps([folder]))
+    folder = sweep(tmp_path / "linear", lines, recipe={"scale": "linear:0:1.01"})
+    assert "2308.15321" in cited(folder)
+    entries = citations.bibtex(load_sweeps([folder]))
     assert entries.count("{") == entries.count("}")
 
 
-def test_every_paper_of_a_sampler_has_an_entry():
-    wanted = {about.paper for about in citations.ABOUT.values()} | set(citations.GRIDS.values())
-    assert wanted <= citations.PAPERS.keys()
+def test_a_config_is_cited_by_all_that_it_names(tmp_path):
+    folder = sweep(tmp_path / "s", product())
+    meta = json.loads((folder / "sweep.json").read_text())
+    meta["docs"]["a"]["config"] = {
+        "data": {"dataset": "CELEBA"},
+        "model": {"name": "ncsnpp"},
+        "diffusion": {"process": "vp", "beta_schedule": "cosine"},
+        "loss": {"name": "skip"},
+        "evaluation": {"features": "inception"},
+    }
+    (folder / "sweep.json").write_text(json.dumps(meta))
+    found = cited(folder)
+    assert found["1411.7766"] == ["data set CELEBA"]
+    assert found["2102.09672"] == ["noise schedule cosine"]
+    assert "network ncsnpp" in found["2011.13456"] and "loss skip" in found["2401.01520"]
+    assert "feature extractor inception" in found["1512.00567"]
+
+
+def test_a_paper_of_a_part_is_cited_and_a_part_that_is_not_here_breaks_nothing(
+    tmp_path, monkeypatch
+):
+    labels = {**LABELS, "mine": "MINE-1617"}
+    lines = product(samplers=("ddim",), labels=labels)
+    lines += [line("a", "own:3", 10, 0, 5.0, grid="own_grid", labels=labels)]
+    folder = sweep(tmp_path / "s", lines, metrics=labels)
+    assert "own" not in str(cited(folder))
+    page = report(folder, tmp_path / "out")
+    assert "MINE-1617: not known here whether lower is better." in page
+
+    monkeypatch.setattr(METRICS, "parts", dict(METRICS.parts))
+    entry = "@misc{me2030,\n  author = {Me, A.},\n  title = {Mine},\n  year = {2030}\n}"
+    facts = {"label": "MINE", "lower_is_better": False, "unit": "share", "bibtex": entry}
+
+    @METRICS.part("mine", title="my own", paper="", **facts)
+    def mine(seen: object) -> float:
+        return 0.0
+
+    found = load_sweeps([folder])
+    assert citations.words(found)[-1] == "Me: Mine, 2030: metric MINE-1617"
+    assert entry in citations.bibtex(found)
+    assert "MINE-1617: higher is better." in report(folder, tmp_path / "again")
+
+
+def test_every_part_with_a_paper_has_an_entry():
+    import datasets  # noqa: F401
+    import models  # noqa: F401
+
+    wanted = {
+        part.facts.paper
+        for kind in KINDS.values()
+        for part in kind.parts.values()
+        if part.facts.paper
+    }
+    assert wanted and wanted <= papers.entries().keys()
 
 
 def test_raw_weights_and_tf32_are_warned_of(tmp_path):
-    folder = sweep(tmp_path / "s", product(), tf32=True)
+    folder = sweep(tmp_path / "s", product(), recipe={"tf32": True})
     meta = json.loads((folder / "sweep.json").read_text())
-    meta["docs"]["a"]["weights_kind"] = "raw"
+    meta["docs"]["a"]["average"] = "raw"
     (folder / "sweep.json").write_text(json.dumps(meta))
     page = report(folder, tmp_path / "out")
     assert "raw weights, not their moving average: a" in page

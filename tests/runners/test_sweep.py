@@ -18,6 +18,7 @@ from runners.record.cells import Cell
 from runners.record.recipe import Recipe
 from runners.record.sweep_folder import Shard, load
 from tests.commands import TINY, run, start, wait_for
+from tests.sweeps import flatten
 
 COUNT = 20
 
@@ -164,6 +165,41 @@ def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     assert sorted(cell.key for cell in settings.plan) == sorted(found)
 
 
+def test_a_sweep_of_the_version_before_is_carried_on(exp: Path, capsys) -> None:
+    command = words(exp, "older", "ddim,rk45:0.5:0.5", None)
+    assert main([*command, "--timesteps", "3"]) == 0
+    before = load(exp / "sweeps/older")
+    flatten(exp / "sweeps/older")
+    path = exp / "sweeps/older/cells-0-of-1.jsonl"
+    text = path.read_bytes()
+    capsys.readouterr()
+    assert main([*command, "--timesteps", "3,4", "--sampling.precision", "bf16"]) == 2
+    assert "precision fp32, now bf16" in capsys.readouterr().err
+    assert main([*command, "--timesteps", "3,4"]) == 0
+    assert path.read_bytes().startswith(text) and path.read_bytes().count(b"\n") == 3
+    after = load(exp / "sweeps/older")
+    assert [cell.key for cell in after.cells[:2]] == [cell.key for cell in before.cells]
+    assert [c.measured.figures for c in after.cells[:2]] == [
+        c.measured.figures for c in before.cells
+    ]
+    assert json.loads((exp / "sweeps/older/sweep.json").read_text())["format"] == 2
+
+
+def test_a_cell_that_would_be_drawn_otherwise_now_is_named(exp: Path, capsys) -> None:
+    assert main(words(exp, "changed", "ddim", "2,3")) == 0
+    path = exp / "sweeps/changed/cells-0-of-1.jsonl"
+    first, second = map(json.loads, path.read_text().splitlines())
+    first["recipe"]["imports"] = [{"file": "mine.py", "sha256": "ab" * 32}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (first, second)))
+    before = contents(exp / "sweeps/changed")
+    capsys.readouterr()
+    assert main(words(exp, "changed", "ddim", "2,3,4")) == 2
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert 'a|ddim@uniform|2|1234: imports [{"file": "mine.py"' in error
+    assert "ddim@uniform|3" not in error and error.count("\n") == 1
+    assert contents(exp / "sweeps/changed") == before
+
+
 def test_killed_and_resumed(exp: Path, capsys) -> None:
     command = words(exp, "killed", "ddim,f_pndm", "6,7", "--seeds", "0,1,2")
     path = exp / "sweeps/killed/cells-0-of-1.jsonl"
@@ -243,6 +279,7 @@ def test_processes_share_a_cell(exp: Path) -> None:
         (["--sampling.clip", "true"], "sampler.clip null, now true"),
         (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size 20, now 9"),
         (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets 100, now 9"),
+        (["--evaluation.metrics", "[distance,kid:7]"], "kid:subset_size=500, now kid:7:"),
         (["--sampling.ema", "none"], "average ema 0.9, now raw"),
     ],
 )  # fmt: skip
@@ -303,12 +340,13 @@ def test_moved_aside_when_told(exp: Path) -> None:
     [
         ("ddim,f_pndm", "3,9", [], "--sweep: the cell a, f_pndm, 3 steps: F-PNDM needs at least 4"),
         ("ddim", "2000", [], "the cell a, ddim, 2000 steps: 2000 sampling steps asked"),
-        ("dim", "3", [], "--samplers dim: 'dim' is unknown"),
+        ("dim", "3", [], "--samplers dim: dim is unknown"),
         ("ddim@quat", "3", [], "did you mean quad?"),
-        ("rk45:0", None, [], "the cell a, rk45:0: tolerances should be above 0"),
-        ("ddim", "3", ["--eps_scale", "skip:0"], "eps_scale skip:0: k is a number of steps from 1"),
+        ("rk45:0", None, [], "--samplers rk45:0: rtol"),
+        ("ddim", "3", ["--eps_scale", "skip:0"], "it should be a whole number, at least 1"),
         ("rk45", "3", [], "--timesteps has no effect with rk45"),
         ("ddim", "3", ["--n_samples", "3"], "a sweep needs at least 4"),
+        ("ddim", "3", ["--evaluation.metrics", "[kid]"], "a sweep ranks by distance; name it too"),
         ("ddim", "3", ["--docs", "held"], "differ in their training images (1617 and"),
         ("ddim", "3", ["--docs", "b,scaled"], "differ in data.rescaled (True and False)"),
         ("ddim", "3", ["--docs", "c"], "--doc c: no such run"),
@@ -341,7 +379,7 @@ def test_the_report_again_and_two_side_by_side(exp: Path, reported, capsys) -> N
     assert main([*command, "--config", "digits"]) == 0
     assert reported[1][3] is not None
     for more, told in (
-        (["--data.pth", "x"], "there is no such key; did you mean data.path?"),
+        (["--data.pth", "x"], "--data.pth: there is no such key"),
         (["--config", "digitz"], "did you mean digits"),
         (["--config", "digits", "--data.holdout", "2"], "--data.holdout: 2 is not valid"),
     ):
