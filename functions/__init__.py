@@ -1,1 +1,1 @@
-"""The mathematics: processes, denoisers, losses, grids, plans, samplers, metrics."""
+"""The mathematics: processes, denoisers, losses, time grids, plans, samplers, metrics."""

@@ -175,10 +175,10 @@ class Scaled(Denoiser):
         self.scale = scale
 
     def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The scaled noise, shaped like x."""
+        """Scaled noise, shaped like x."""
         time = torch.as_tensor(t, dtype=torch.float64)
         return apply(self.scale(time)[..., None, None], super().raw_eps(x, t, label))
 
     def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """The clean state that goes with the scaled noise."""
+        """Clean state of x if its noise is the scaled one."""
         return self._at(t).clean(x, self.raw_eps(x, t, label))

@@ -1,4 +1,4 @@
-"""The kinds of parts of the mathematics: their registries, and the facts that each part states."""
+"""Kinds of parts of the mathematics: their registries and the facts that each part states."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerFacts(Facts):
-    """order: of convergence, in words; nfe: network evaluations for S steps, in words; adaptive:
-    whether the sampler chooses its own steps and takes only the ends of a grid.
+    """Facts of a sampler.
+
+    order: of convergence, in words. nfe: network evaluations for S steps, in words. adaptive:
+    whether the sampler chooses its own steps and takes only the ends of a time grid.
     """
 
     order: str
@@ -25,9 +27,11 @@ class SamplerFacts(Facts):
 
 @dataclass(frozen=True, kw_only=True)
 class LossFacts(Facts):
-    """check: called as check(process, **options) before training; it raises ValueError where the
-    loss is not defined for the process with these options. warn: called alike; a line that a person
-    should know, or "".
+    """Facts of a loss.
+
+    check: called as check(process, **options) before training; it raises ValueError where the loss
+    is not defined for the process with these options. warn: called alike; it returns a line to
+    print before training, or "".
     """
 
     check: Callable[..., None] | None = None
@@ -36,9 +40,11 @@ class LossFacts(Facts):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFacts(Facts):
-    """label: the figure's short name ("FID"), before features and number of samples are added.
-    lower_is_better: the direction. unit: "squared distance", "share" (from 0 to 1), "score", ...
-    needs_logits: whether the feature extractor must give class logits.
+    """Facts of a metric.
+
+    label: short name ("FID"), to which features and number of samples are added. lower_is_better:
+    the direction. unit: "squared distance", "share" (from 0 to 1), "score", ... needs_logits:
+    whether the feature extractor must give class logits.
     """
 
     label: str

@@ -43,7 +43,7 @@ def accumulate(total: Tensor, coef: Tensor, x: Tensor) -> Tensor:
 
 
 def shaped(answer: Tensor, x: Tensor) -> Tensor:
-    """The network's answer to state x. Raises ValueError for one of another shape than x, which
+    """Answer of the network to state x. Raises ValueError for one of another shape than x, which
     would otherwise be broadcast.
     """
     if answer.shape != x.shape:

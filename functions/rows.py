@@ -66,7 +66,7 @@ def root(covariance: Tensor) -> Tensor:
 def checked(
     process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
 ) -> Plan:
-    """The plan of these stages, after a check of every row with right answers: data x0 under noise
+    """Plan of these stages, after a check of every row with right answers: data x0 under noise
     e has to go from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e, and where the plan draws
     noise, to the same mean.
 

@@ -1,1 +1,1 @@
-"""Images edited while they are sampled: inpainting, inversion, interpolation."""
+"""Editing of images by sampling: inpainting, inversion, interpolation."""

@@ -1,8 +1,8 @@
-"""Filling the hole of an image whose other pixels are known.
+"""Inpainting: fill the hole of an image whose other pixels are known.
 
-Replacement (Song et al. 2021, 2011.13456, app. I.2): after every stage the known pixels are put in,
-with as much noise as the state has. RePaint (Lugmayr et al. 2022, 2201.09865, alg. 1 and 4.2)
-walks back up from time to time, so that the hole can follow what it borders on: more stages.
+Replacement (2011.13456, app. I.2): after every stage the known pixels are put into the state, with
+as much noise as the state has. RePaint (2201.09865, algorithm 1 and section 4.2) also adds noise
+again from time to time and repeats the steps, so that the hole can adapt to its border.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from functions.plan import Plan, Stage
 from functions.process import Process
 from functions.rows import root
 
-JUMP, TIMES = 2, 10  # of RePaint where nobody says them, see `usual`
-BLOCKS = 3  # that the walk of a process with velocities is cut into
+JUMP, TIMES = 2, 10  # defaults of RePaint, see `usual`
+BLOCKS = 3  # jumps in the walk of a process with velocities
 
 
 def usual(process: Process, plan: Plan) -> tuple[int, int]:
-    """`jump` and `times` of RePaint where nobody says them, as measured (benchmarks/inpainting.py):
-    2 steps, 10 times. Of a process with a velocity a third of the steps, 10 times: noise reaches
-    its positions through the velocity, so that over few steps hardly any does and a hole stays as
-    it was (it remains further off than without one; more times help). Raises ValueError for a plan
-    that cannot be resampled.
+    """Defaults of RePaint's `jump` and `times`, chosen by measurement (benchmarks/inpainting.py).
+
+    2 steps, 10 times; for a process with velocities a third of the steps, 10 times. There noise
+    reaches the positions through the velocities, hardly any over few steps, so that a hole would
+    stay as it was; the result is still worse than without velocities, and more times help. Raises
+    ValueError for a plan that cannot be resampled.
     """
     repeated = len(_steps(plan)) - 1  # all but the last
     jump = repeated // BLOCKS if process.groups > 1 else min(JUMP, repeated)
@@ -34,12 +35,12 @@ def usual(process: Process, plan: Plan) -> tuple[int, int]:
 
 
 def resampled(process: Process, plan: Plan, jump: int, times: int) -> Plan:
-    """RePaint's plan: every `jump` steps are walked `times` times, with the forward process from
-    their end to their beginning in between. The last step, to clean data, is walked once, and so
-    are the first ones where the number of steps is no multiple of `jump` and one more.
+    """RePaint's plan: every block of `jump` steps is walked `times` times, with the forward process
+    from its end to its beginning in between. The last step, to clean data, is walked once, and so
+    are the first steps that fill no block.
 
-    Raises ValueError for jump or times below 1, a plan of fewer than jump + 1 steps, and one whose
-    steps use answers of earlier steps: after a jump those belong to another walk.
+    Raises ValueError for jump or times below 1, a plan of fewer than jump + 1 steps, and a plan
+    whose steps use answers of earlier steps, which after a jump belong to another walk.
     """
     if min(jump, times) < 1:
         raise ValueError(f"jump and times should be at least 1, not {jump} and {times}")
@@ -58,7 +59,7 @@ def resampled(process: Process, plan: Plan, jump: int, times: int) -> Plan:
 
 
 def _steps(plan: Plan) -> list[list[Stage]]:
-    """The stages of each step down; a stage's answers are counted from itself, 0 or below."""
+    """Stages of each step down; the answers of a stage are counted from itself, 0 or below."""
     steps, step = list[list[Stage]](), list[Stage]()
     for i, stage in enumerate(plan.stages):
         if min(stage.B, default=i) < i - len(step):
@@ -74,11 +75,12 @@ def _steps(plan: Plan) -> list[list[Stage]]:
 
 
 def _placed(i: int, stage: Stage) -> Stage:
+    """Stage as number i of a plan, its answers counted from the beginning of the plan."""
     return replace(stage, B={i + j: coef for j, coef in stage.B.items()})
 
 
 def _forward(process: Process, s: float, t: float) -> Stage:
-    """The process itself from s to the noisier t, as a stage that asks nothing."""
+    """Stage of the forward process from s to the noisier t, without an evaluation."""
     early, late = torch.tensor([s, t], dtype=torch.float64)
     psi, R_s, R_t = process.psi(early, late), process.factor(early), process.factor(late)
     gained = R_t @ R_t.mT - psi @ R_s @ R_s.mT @ psi.mT
@@ -86,7 +88,7 @@ def _forward(process: Process, s: float, t: float) -> Stage:
 
 
 def blurs(process: Process) -> bool:
-    """Whether its mean has a coefficient for every frequency, and so mixes pixels."""
+    """Whether the mean of a process has a coefficient for every frequency, and so mixes pixels."""
     return process.mean(torch.tensor(process.t_start, dtype=torch.float64)).ndim > 2
 
 
@@ -94,12 +96,13 @@ class Known:
     """Projection for `solve`: puts the known pixels of images into a state, with fresh noise for
     its time, none at a clean end.
 
-    images: (B, C, H, W) data; hole: bool (B or 1, 1, H, W), True where a pixel is not known; what
-    `images` holds there is never looked at. randn: draws like its argument. x0(x, t): the clean
-    state expected behind x, asked for only where the process blurs: there the known pixels of a
-    noisy image depend on what is in the hole, and the model's own estimate is put in it, kept to
-    [-1, 1] or as far as the known pixels go: early on it is wild, and a hole's edge would spread
-    that over all frequencies.
+    images: data (B, C, H, W).
+    hole: bool (B or 1, 1, H, W), True where a pixel is not known; `images` is never read there.
+    randn: draws noise shaped like its argument.
+    x0(x, t): expected clean state of x, asked for only where the process blurs. There the known
+        pixels of a noisy image depend on the pixels in the hole, for which the model's estimate is
+        taken. It is clamped to [-1, 1], or as far as the known pixels go: early estimates are
+        wild, and the edge of the hole would spread that over all frequencies.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Known:
         self.bound = max(1.0, float(self.images.abs().max()))
 
     def __call__(self, x: Tensor, s: float) -> Tensor:
-        """The state x (B, ...) at time s with the known pixels in their place."""
+        """State x (B, ...) at time s with the known pixels in their place."""
         process = self.process
         times = torch.full((len(x),), s, dtype=torch.float64, device=x.device)
         images = self.images

@@ -1,7 +1,6 @@
-"""Between several draws of noise, or several states: on the arc, where the norm is kept.
+"""Spherical interpolation between draws of noise or between states; it keeps their norm.
 
-Spherical interpolation: Shoemake 1985; of a diffusion model's noise: Song, Meng & Ermon 2021
-(2010.02502, eq. 67).
+Shoemake 1985; of a diffusion model's noise: 2010.02502, eq. 67.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ Place = tuple[float, ...]  # one or two coordinates in [0, 1]
 
 
 def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
-    """The point at u in [0, 1] on the arc from a to b, single vectors of any one shape; the dtype
-    of `a`, worked out in float64. u = 0 and u = 1 are a and b exactly. On a straight line where
-    there is no arc: parallel, opposite or zero vectors.
+    """Point at u in [0, 1] on the arc from a to b, two vectors of any one shape; dtype of `a`,
+    computed in float64. u = 0 gives a and u = 1 gives b exactly. Parallel, opposite and zero
+    vectors, which have no arc, are interpolated linearly.
     """
     one, two = a.double(), b.double()
     norms = torch.linalg.vector_norm(one) * torch.linalg.vector_norm(two)
@@ -30,23 +29,23 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
 
 def between(corners: Sequence[Tensor], place: Place) -> Tensor:
     """Interpolate at `place`: u between two corners; (u, v) among four, u along the first two
-    and along the last two, v from those to these.
+    and along the last two, v from the first two to the last two.
     """
     rows = [slerp(corners[i], corners[i + 1], place[0]) for i in range(0, len(corners), 2)]
     return rows[0] if len(rows) == 1 else slerp(rows[0], rows[1], place[1])
 
 
 def places(corners: int, points: int) -> list[Place]:
-    """`points` evenly spaced places from end to end of two corners, points^2 row by row of four."""
+    """Evenly spaced places: `points` between two corners, points^2 among four, row by row."""
     along = [i / (points - 1) for i in range(points)]
     return [(u,) for u in along] if corners == 2 else [(u, v) for v in along for u in along]
 
 
 class Between:
-    """A noise source for images that lie between other sources': every draw, the start's and the
-    walk's, is interpolated.
+    """Noise source for interpolated images: every draw, at the start and on the way, is
+    interpolated between the draws of other sources.
 
-    sources: two or four, each drawing for one image; at: where each image lies.
+    sources: two or four, each draws for one image. at: place of each image.
     """
 
     def __init__(self, sources: Sequence[Callable[[Tensor], Tensor]], at: Sequence[Place]) -> None:

@@ -1,6 +1,6 @@
-"""DDIM inversion: from data along the probability flow to the state that samples lead back from.
+"""DDIM inversion: from data along the probability flow to the state from which sampling leads back.
 
-Song, Meng & Ermon 2021 (2010.02502, section 5.4); Zhang et al. 2022 (2206.05564) for CLD and blur.
+2010.02502, section 5.4; 2206.05564 for CLD and blur.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from functions.rows import pairs, transfer
 
 
 def inversion(process: Process, grid: Tensor) -> Plan:
-    """The plan that walks a sampling grid the other way, from lift(data) at its last time to its
+    """Plan that walks a time grid of sampling backwards, from lift(data) at its last time to its
     first, in eps.
 
-    DDIM's row read backwards, with the mean of the evaluations at both ends of a step (Heun's
-    method, so that the error falls with the square of the steps): two evaluations a step, except in
-    the first one, where the network is asked once, at the lowest time it was trained for. Raises
-    ValueError for a grid that does not decrease, and CLD's L parametrisation.
+    It is the row of DDIM from s to t with the mean of the evaluations at both ends (Heun's method,
+    so that the error falls with the square of the steps). A step takes two evaluations, the first
+    one only one, at the lowest time of training. Raises ValueError for a grid that does not
+    decrease, and CLD's L parametrisation.
     """
     stages = list[Stage]()
     for i, (t, s) in enumerate(reversed(pairs(grid))):

@@ -20,12 +20,12 @@ def check_steps(process: Process, steps: int) -> None:
 
 
 def ending(descending: Iterable[int], process: Process) -> Tensor:
-    """The grid of some discrete times and the end of sampling."""
+    """Grid of some discrete times and the end of sampling."""
     return torch.tensor([*descending, process.t_end], dtype=torch.float64)
 
 
 def continuous(process: Process, steps: int, power: float) -> Tensor:
-    """The grid of a continuous process that is linear in t^(1/power)."""
+    """Grid of a continuous process, linear in t^(1/power)."""
     root = np.linspace(process.t_start ** (1 / power), process.t_end ** (1 / power), steps + 1)
     times = torch.from_numpy(root**power)
     times[0], times[-1] = process.t_start, process.t_end  # exact after the rounding of the power

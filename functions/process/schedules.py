@@ -53,7 +53,7 @@ def jsd(start: float, end: float, steps: int) -> np.ndarray:
 
 @SCHEDULES.part(title="beta along a sigmoid", paper="2010.02502")
 def sigmoid(start: float, end: float, steps: int) -> np.ndarray:
-    """The sigmoid from -6 to 6 of the DDIM repository, scaled to go from start to end."""
+    """Sigmoid from -6 to 6 of the DDIM repository, scaled to go from start to end."""
     return (end - start) / (1 + np.exp(-np.linspace(-6, 6, steps))) + start
 
 

@@ -16,7 +16,7 @@ from functions.plan import Plan
 from functions.process import Process, VariancePreserving
 from functions.rows import checked, need_scalar, need_steps, pairs
 
-LONG = 2.0  # times as long in lambda as the step before it: then the last step has lower degrees
+LONG = 2.0  # a last step that is so many times as long in lambda as the one before it
 
 
 @SAMPLERS.part(title="DEIS tAB, rhoAB, lambda", paper="2204.13902", order="order + 1", nfe="S")
@@ -33,11 +33,12 @@ def deis(
 
     variable: t is tAB, rho is rhoAB, lambda is multistep DPM-Solver. In lambda the step to the
         clean end, where lambda is infinite, has degree 0.
-    lower_order_final: in lambda, degrees 2, 1 and 0 in the last steps with a finite lambda, as
-        diffusers does. None: with order 2 and 3 where the last of these steps is more than twice
-        as long in lambda as the one before it. On a uniform grid it is 4 times as long, and the
-        extrapolation over it has weights of up to +-50, worse than DDIM. On grids that are nearly
-        even in lambda (logsnr, karras, quad) lowering does not help.
+    lower_order_final: in lambda, degrees 2, 1 and 0 in the last steps with a finite lambda, as in
+        diffusers. None: with order 2 and 3, where the last of these steps is more than twice as
+        long in lambda as the one before it. On a uniform grid it is 3 to 5 times as long, and the
+        extrapolation over it has weights of +-7, which is worse than DDIM. Lowering does not help
+        with order 1 at 5 or at 50 and more steps, nor on grids that are nearly even in lambda
+        (logsnr, karras).
 
     Raises ValueError for options out of range, fewer than order + 1 steps, lower_order_final
     without lambda, and for rho and lambda on a process without them.

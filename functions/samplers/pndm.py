@@ -44,7 +44,7 @@ class _Table:
         self.add(t, s, t, dict(zip(self.history, weights, strict=False)))
 
     def plan(self) -> Plan:
-        """The plan of all stages so far."""
+        """Plan of all stages so far."""
         if self.shifted:  # its rows belong to other times than its stages, so no check fits
             return Plan(tuple(self.stages), "eps")
         return checked(self.process, self.stages, "eps")
