@@ -35,7 +35,7 @@ def ddim_uniform(process: Process, steps: int) -> Tensor:
     return ending(reversed(range(0, process.steps, process.steps // steps)), process)
 
 
-@GRIDS.part(title="evenly spaced from the last time", paper="2305.08891")
+@GRIDS.part(title="evenly spaced from the last time: begins at pure noise", paper="2305.08891")
 def trailing(process: Process, steps: int) -> Tensor:
     """Evenly spaced times counted from the last one, so that sampling begins at pure noise:
     round(T - i T/steps) - 1 (2305.08891, table 2); linear on a continuous process.

@@ -10,7 +10,7 @@ from functions.process import Process
 from functions.scales.base import Scale
 
 
-@SCALES.part(title="the noise divided by k t + b", paper="2308.15321")
+@SCALES.part(title="epsilon scaling: the noise divided by k t + b", paper="2308.15321")
 def linear(process: Process, k: float = 0.0, b: float = 1.0) -> Scale:
     """Divide the predicted noise by k t + b (2308.15321, section 5); t as the network receives it.
 

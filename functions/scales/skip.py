@@ -13,7 +13,7 @@ from functions.rows import need_scalar
 from functions.scales.base import Scale
 
 
-@SCALES.part(title="the noise that L_skip converges to", paper="2401.01520")
+@SCALES.part(title="training-free S^2-DM: the noise L_skip converges to", paper="2401.01520")
 def skip(process: Process, k: Count = 9, tau: Share = 0.99, noise: SkipNoise = "fresh") -> Scale:
     """Scale of the predicted noise that training with L_skip converges to; see docs/l_skip.md.
 
