@@ -61,7 +61,7 @@ def signature(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check(annotation: Any, value: Any) -> Any:
-    """Convert a plain value of YAML or JSON to an annotated type. Raises ValueError with `words`."""
+    """Convert a plain value of YAML or JSON to an annotated type. Raises ValueError (`words`)."""
     from pydantic import ValidationError
 
     try:
@@ -115,8 +115,8 @@ def words(annotation: Any) -> str:
     if origin is Literal:
         return either(map(show, get_args(base)))
     if origin is not None and issubclass(origin, Sequence):
-        least = "at least one of " if any(isinstance(b, MinLen) for b in bounds) else ""
-        return f"a list of {least}{_plural(get_args(base)[0])}"
+        kind = "a non-empty list" if any(isinstance(b, MinLen) for b in bounds) else "a list"
+        return f"{kind} of {_plural(get_args(base)[0])}"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return known.get(base, getattr(base, "__name__", str(base))) + _range(bounds)
 

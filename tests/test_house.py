@@ -111,8 +111,7 @@ def load_all():
 
 
 def test_every_part_of_the_program_states_its_facts():
-    import runners.picture  # noqa: F401
-
+    load_all()
     assert {"sampler", "loss", "network", "data set", "metric", "process", "picture mode"} <= {
         *KINDS
     }

@@ -73,7 +73,8 @@ def complete(given: Values) -> list[Problem]:
     """Check the options of every section that names a part; write the defaults into `given`."""
     problems = []
     for section in PLUGS:
-        if isinstance(given.setdefault(section, {}), dict):
+        own = given.get(section) if section == "data" else given.setdefault(section, {})
+        if isinstance(own, dict):
             problems += _complete(section, given)
     return problems
 
@@ -169,7 +170,7 @@ def _unknown(section: str, key: str, part: Part[Any, Any]) -> Problem:
     if owners := _owners(section, key):
         text = f"belongs to {values.either(owners)}; {part} does not use it"
     else:
-        near = nearest(f"{section}.{key}", [f"{section}.{name}" for name in known])
+        near = nearest(key, known).replace("mean ", f"mean {section}.")
         near = near or f"; known here: {', '.join(known)}"
         text = f"there is no such key with {part}{near}"
     return Problem(f"{section}.{key}", text)

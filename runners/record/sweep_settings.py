@@ -63,7 +63,7 @@ class Settings:
 
     metrics: label by the name of every metric that is measured; MAIN is one of them.
     dataset: what is measured against: data set, extractor, number of real images, ..., and the
-    specs of the metrics by name.
+    options of the metrics.
     image: (C, H, W); docs: the runs by name; recipe: what all images share.
     plan: every cell that was ever asked for, None where an older program kept none.
     """
@@ -108,13 +108,8 @@ class Settings:
 
     def _measured(self) -> dict[str, Any]:
         """Settings that decide the figures, beside the images."""
-        known = {key: value for key, value in self.dataset.items() if key not in ROUNDED}
-        specs = known.pop("metrics", {})
-        return {
-            **{"n_samples": self.n_samples, "image": list(self.image)},
-            **{f"dataset.{key}": value for key, value in known.items()},
-            **{f"metric {name}": spec for name, spec in specs.items()},
-        }
+        known = {f"dataset.{k}": value for k, value in self.dataset.items() if k not in ROUNDED}
+        return {"n_samples": self.n_samples, "image": list(self.image), **known}
 
     def united(self, other: Settings) -> Settings:
         """These settings with the runs, metrics and cells of another command beside their own."""

@@ -80,12 +80,11 @@ class Job:
     def _settings(self) -> Settings:
         first = self.schedule.tasks[0]
         data, sampling = first.config.data, first.config.sampling
-        measured = {spec.name: str(spec) for spec in first.config.metrics()}
         return Settings(
             name=self.options.names[0],
             n_samples=sampling.n_samples,
             metrics=self.meter.labels(),
-            dataset={**self.meter.described(), "metrics": measured},
+            dataset=self.meter.described(),
             image=(data.channels, data.image_size, data.image_size),
             docs=self.schedule.docs,
             plan=[task.cell for task in self.schedule.tasks],

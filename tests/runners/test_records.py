@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs.command.locate import require_run
 from configs.schema import ConfigError, load
+from configs.schema.sections import Import
 from runners.record import files, image_files, run_folder
 from runners.train import resume
 
@@ -79,6 +80,14 @@ def test_a_run_is_resumed_by_what_learns_the_same(key: str, value: str, told: st
         run_folder.check_same_run(begun, config, Path("run"))
     assert told in str(caught.value) and "--resume_training" in str(caught.value)
     return None
+
+
+def test_a_run_is_resumed_though_an_imported_file_has_changed() -> None:
+    begun, config = (
+        load("digits.yml").model_copy(update={"imports": (Import(file="p.py", sha256=c * 64),)})
+        for c in "ab"
+    )
+    run_folder.check_same_run(begun, config, Path("run"))
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_processes_share_a_cell(exp: Path) -> None:
         (["--sampling.clip", "true"], "sampler.clip null, now true"),
         (["--evaluation.kid_subset_size", "9"], "dataset.kid_subset_size 20, now 9"),
         (["--evaluation.kid_subsets", "9"], "dataset.kid_subsets 100, now 9"),
-        (["--evaluation.metrics", "[distance,kid:7]"], "kid:subset_size=500, now kid:7:"),
+        (["--evaluation.metrics", "[distance,kid:7]"], "dataset.kid_subsets 100, now 7"),
         (["--sampling.ema", "none"], "average ema 0.9, now raw"),
     ],
 )  # fmt: skip
