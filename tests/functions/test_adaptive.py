@@ -78,3 +78,5 @@ def test_what_cannot_be_solved_is_refused():
         rk45(VP(), torch.tensor([10.0, 20.0]))
     with pytest.raises(RuntimeError, match="not finite"):
         sample(VP(), (999.0, -1.0), lambda x, t: x * float("nan"), start())
+    with pytest.raises(ValueError, match="the network answers .* to a state"):
+        sample(VP(), (999.0, -1.0), lambda x, t: x[:, :, :1], start())

@@ -317,11 +317,10 @@ def test_the_checks_of_a_loss_before_training():
 
 def test_losses_can_be_compiled_whole():
     """Ranges are checked outside a traced graph, so that no part of it falls back to Python."""
-    denoiser = Denoiser(Toy(), VP())
-    z = golden("lskip")
-    batch = z["x0"], z["t"], z["e1"]
+    denoiser, z = Denoiser(Toy(), VPSDE()), golden("lskip")
+    batch = z["x0"], z["t"] / 1000, z["e1"]
     for name, options in (("simple", {}), ("skip", {"skip_noise": "closed_form"})):
-        traced = torch.compile(LOSSES[name], backend="eager")
+        traced = torch.compile(LOSSES[name], backend="eager", fullgraph=True)
         torch.testing.assert_close(
             traced(denoiser, *batch, **options), LOSSES[name](denoiser, *batch, **options)
         )

@@ -11,7 +11,9 @@ import scipy.stats
 import torch
 
 from functions.metrics import (
+    METRICS,
     Moments,
+    Seen,
     frechet,
     inception_score,
     kid,
@@ -238,6 +240,51 @@ def test_precision_recall_tells_its_sides_apart():
     assert precision > 0.95 and 0.4 < recall <= 0.5
     with pytest.raises(ValueError, match="fake features: at least 4 samples needed, got 3"):
         precision_recall(real, fake[:3])
+
+
+# Parts
+
+
+def _seen(logits=None):
+    real, fake = _random(60, 4), 0.3 + _random(40, 4, seed=1)
+    known = Moments().add(real)
+    reference = SimpleNamespace(n=60, mean=known.mean, cov=known.cov, features=real)
+    return Seen(fake, logits, reference), real, fake
+
+
+def test_metrics_as_parts_are_the_plain_functions():
+    logits = _random(40, 5, seed=2)
+    seen, real, fake = _seen(logits)
+    a, b = Moments().add(fake), Moments().add(real)
+    assert METRICS["distance"](seen) == frechet(a.mean, a.cov, b.mean, b.cov)
+    assert METRICS["kid"](seen, subsets=7, subset_size=20) == kid(fake, real, 7, 20)
+    both = precision_recall(real, fake)
+    assert (METRICS["precision"](seen), METRICS["recall"](seen)) == both
+    assert METRICS["is"](seen) == inception_score(logits, 10)
+    few, *_ = _seen(logits[:3])
+    assert METRICS["is"](few) == inception_score(logits[:3], 3)  # no more parts than samples
+    with pytest.raises(ValueError, match="needs class logits"):
+        METRICS["is"](_seen()[0])
+
+
+def test_what_metrics_share_is_computed_once():
+    seen, asked = _seen()[0], []
+
+    def shared(seen):
+        asked.append(seen)
+        return len(seen.features)
+
+    assert [seen.once(shared), seen.once(shared)] == [40, 40] and asked == [seen]
+    assert seen.moments is seen.moments
+
+
+def test_what_a_report_reads_off_a_metric():
+    facts = {name: part.facts for name, part in METRICS.parts.items()}
+    labels = {name: fact.label for name, fact in facts.items()}
+    assert labels["distance"] == "FID" and labels["kid"] == "KID" and labels["is"] == "IS"
+    better = {name for name, fact in facts.items() if fact.lower_is_better}
+    assert better >= {"distance", "kid"} and not better & {"precision", "recall", "is"}
+    assert facts["is"].needs_logits and not facts["distance"].needs_logits
 
 
 # Names

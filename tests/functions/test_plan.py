@@ -243,6 +243,13 @@ def test_states_come_one_at_a_time():
     assert asked == [3.0]
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 4, 4), (1, 3, 4, 4), (3, 4, 4)])
+def test_an_answer_of_another_shape_is_refused_and_never_broadcast(shape):
+    """A network of one channel would otherwise draw three equal ones."""
+    with pytest.raises(ValueError, match=r"the network answers .* to a state \(2, 3, 4, 4\)"):
+        list(solve(heun(), lambda x, t: torch.zeros(shape), torch.zeros(2, 3, 4, 4)))
+
+
 ONE = step(2.0, 1.0, 0)
 
 
