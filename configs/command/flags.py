@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from configs.command import picture_flags
 from configs.command.usage import UsageError
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\

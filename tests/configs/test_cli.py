@@ -601,7 +601,7 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
 
 def test_the_program_itself():
     version = program("--version")
-    assert (version.returncode, version.stdout) == (0, "skip-step 0.1.0\n")
+    assert (version.returncode, version.stdout) == (0, "skip-step 0.2.0\n")
     usage = program(*CIFAR, "--sample", "--grid", "x")
     assert (usage.returncode, usage.stderr) == (
         2,

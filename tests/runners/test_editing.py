@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,16 @@ from PIL import Image
 from configs.schema import ConfigError, load
 from main import main
 from runners.picture.inputs import read_images, read_mask
-from tests.commands import TINY
 
 SIDE = 8
 CONFIG = load("digits.yml")
 
 
 @pytest.fixture(scope="module")
-def exp(tmp_path_factory) -> Path:
+def exp(tmp_path_factory, trained) -> Path:
     """A folder with one trained run, `digits`, and images to edit in `given`."""
     folder = tmp_path_factory.mktemp("exp")
-    assert main([*TINY, "--exp", str(folder), "--doc", "digits", "--training.n_iters", "3"]) == 0
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
     random = np.random.default_rng(0)
     for name in ("a", "b", "c"):
         put(folder / f"given/{name}.png", random.integers(0, 256, (SIDE, SIDE), dtype=np.uint8))

@@ -20,7 +20,7 @@ from main import main
 from models import build, checkpoint
 from runners.sampling.blocks import blocks
 from runners.sampling.drawer import Drawer
-from tests.commands import TINY, run, start, wait_for
+from tests.commands import run, start, wait_for
 
 COUNT = 20
 KINDS = {
@@ -32,12 +32,9 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def exp(tmp_path_factory) -> Path:
+def exp(tmp_path_factory, trained) -> Path:
     """A folder with one trained run, `digits`."""
-    folder = tmp_path_factory.mktemp("exp")
-    words = ["--exp", str(folder), "--doc", "digits", "--training.n_iters", "3"]
-    assert main([*TINY, *words]) == 0
-    return folder
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("exp"), dirs_exist_ok=True))
 
 
 def words_for(exp: Path, folder: str, *more: str) -> list[str]:
