@@ -24,6 +24,7 @@ from configs import values
 
 B = TypeVar("B", bound=Callable[..., Any])
 F = TypeVar("F", bound="Facts")
+W = TypeVar("W", bound=Callable[..., Any])  # what a decorator gets and returns
 
 ROOT = Path(__file__).resolve().parents[1]
 ARXIV = re.compile(r"\d{4}\.\d{4,5}")
@@ -106,7 +107,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
         self.parts: dict[str, Part[B, F]] = {}
         KINDS[kind] = self
 
-    def part(self, name: str = "", **facts: Any) -> Callable[[B], B]:
+    def part(self, name: str = "", **facts: Any) -> Callable[[W], W]:
         """Decorate what builds a part. name: the function's own where it is left out.
 
         Raises PartError, with file and line, for a taken name, for facts that are missing or
@@ -117,7 +118,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
         shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
         place = f"{shown}:{frame.f_lineno}"
 
-        def register(build: B) -> B:
+        def register(build: W) -> W:
             chosen = name or build.__name__
             try:
                 self._add(chosen, build, facts, place)
@@ -127,7 +128,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
 
         return register
 
-    def _add(self, name: str, build: B, facts: dict[str, Any], place: str) -> None:
+    def _add(self, name: str, build: Any, facts: dict[str, Any], place: str) -> None:
         named = fields(self.facts)
         needed = {f.name for f in named if f.default is f.default_factory is MISSING}
         if missing := [f.name for f in named if f.name in needed - facts.keys()]:

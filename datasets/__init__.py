@@ -15,16 +15,6 @@ from datasets.memory import decode_all, fits_in_memory
 from datasets.readers import Split
 from datasets.sources import ROOT, SOURCES, find_splits
 
-__all__ = [
-    "SOURCES",
-    "ImageDataset",
-    "Report",
-    "check",
-    "find_splits",
-    "get_dataset",
-    "inspect",
-]
-
 
 def get_dataset(config: Config, root: Path = ROOT) -> tuple[ImageDataset, ImageDataset | None]:
     """Open the training and the held-out images (None: the source has none and holdout is 0).

@@ -9,8 +9,6 @@ from models.features import EXTRACTORS
 from models.networks import NETWORKS, NCSNpp, UNet
 from models.optimizers import OPTIMIZERS
 
-__all__ = ["EXTRACTORS", "NETWORKS", "OPTIMIZERS", "NCSNpp", "UNet", "build"]
-
 
 def build(name: str, **options: Any) -> nn.Module:
     """Make the network called `name`. options: keywords of its constructor.

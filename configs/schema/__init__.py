@@ -3,15 +3,3 @@
 from configs.schema.config import Config, Sampler, dump
 from configs.schema.problems import ConfigError, Problem
 from configs.schema.resolve import Override, find, from_values, load
-
-__all__ = [
-    "Config",
-    "ConfigError",
-    "Override",
-    "Problem",
-    "Sampler",
-    "dump",
-    "find",
-    "from_values",
-    "load",
-]

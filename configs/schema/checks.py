@@ -83,9 +83,12 @@ def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
     sampling, problems = config.sampling, []
     kind, spec = sampling.sample_type, specs.sampler(sampling.sample_type)
     for key, value in sampling.said.items():
-        if key not in spec.part.options or key in spec.given:
-            text = f"{show(value)} has no effect with sample_type {kind}; it should be "
-            problems.append(Problem(f"sampling.{key}", text + ("0" if key == "eta" else "null")))
+        known = key in spec.part.options
+        if key == "eta" and value == 0 and not (known and "sampling.eta" in typed):
+            continue  # configs of version 0.1.0 hold eta 0 where nothing was said
+        if not known or key in spec.given:
+            text = f"{show(value)} has no effect with sample_type {kind}; it should be null"
+            problems.append(Problem(f"sampling.{key}", text))
         else:
             problems += _spec(f"sampling.{key}", partial(spec.with_option, key), show(value))
     if spec.part.facts.adaptive:

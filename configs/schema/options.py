@@ -89,6 +89,8 @@ def _complete(section: str, every: Values) -> list[Problem]:
     try:
         part, _ = registry(kind).find(_name(section, name))
     except PartError as err:
+        if section == "data":  # a known data set says its shape, so none is asked for
+            given.update({"channels": 1, "image_size": 1, **given})
         return [Problem(f"{section}.{key}", str(err))]
     given[key] = part.name
     for option in [k for k, v in given.items() if v is None and not _known(k, part, schema)]:

@@ -20,12 +20,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 # Options of parts: any plain value; lists become tuples, so that nothing can change.
 Scalar = bool | int | float | str | None
 Plain = Scalar | tuple[Scalar, ...]
-SAMPLER_KEYS = (
-    "eta",
-    "order",
-    "variable",
-    "variance",
-)  # options of samplers that are keys
+SAMPLER_KEYS = ("eta", "order", "variable", "variance")  # options of samplers that are keys
 
 PLUGS = {  # section: (the key that names a part, the kind of the part)
     "data": ("dataset", "data set"),
@@ -135,7 +130,7 @@ class Sampling(Section):
     skip_type: str = "uniform"  # spec of a time grid, such as karras:7
     timesteps: MaybeCount = None  # null: every time of the process
     nfe: MaybeCount = None  # in place of timesteps: at most so many evaluations of the network
-    eta: PositiveOrZero = 0.0
+    eta: PositiveOrZero | None = None
     order: CountOrZero | None = None
     variable: str | None = None
     eps_scale: str = "none"  # none, or a spec such as skip:9:0.99
@@ -150,8 +145,7 @@ class Sampling(Section):
     def said(self) -> dict[str, float | str]:
         """Options of the sampler that have a key of their own and are set."""
         found = {key: getattr(self, key) for key in SAMPLER_KEYS}
-        unset = {**dict.fromkeys(found), "eta": 0.0}
-        return {key: value for key, value in found.items() if value != unset[key]}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 class Optim(Plug):

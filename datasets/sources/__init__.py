@@ -13,5 +13,3 @@ from datasets.sources import (  # noqa: F401  (each registers its data set)
     mnist,
 )
 from datasets.sources.find import ROOT, data_path, find_splits, hold_out
-
-__all__ = ["ROOT", "SOURCES", "data_path", "find_splits", "hold_out"]

@@ -6,14 +6,3 @@ from functions.grids.by_noise import karras, logsnr
 from functions.grids.even import ddim_uniform, trailing, uniform
 from functions.grids.power import power, quad
 from functions.parts import GRIDS
-
-__all__ = [
-    "GRIDS",
-    "ddim_uniform",
-    "karras",
-    "logsnr",
-    "power",
-    "quad",
-    "trailing",
-    "uniform",
-]

@@ -7,13 +7,3 @@ batch belong to the caller.
 from functions.loss.simple import simple
 from functions.loss.skip import SkipNoise, clamped_from, skip, skip_coefficient, skip_scale
 from functions.parts import LOSSES
-
-__all__ = [
-    "LOSSES",
-    "SkipNoise",
-    "clamped_from",
-    "simple",
-    "skip",
-    "skip_coefficient",
-    "skip_scale",
-]

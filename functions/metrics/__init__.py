@@ -16,18 +16,3 @@ from functions.metrics.precision_recall import precision_recall
 from functions.parts import METRICS
 
 from functions.metrics.inception_score import inception_score  # isort: skip (listed last)
-
-__all__ = [
-    "METRICS",
-    "Moments",
-    "Named",
-    "Reference",
-    "Seen",
-    "frechet",
-    "inception_score",
-    "kid",
-    "kid_subset_size",
-    "label",
-    "precision_recall",
-    "split_distance",
-]

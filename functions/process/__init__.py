@@ -13,16 +13,3 @@ from functions.process.cld import CLD
 from functions.process.schedules import beta_schedule
 from functions.process.vp import VP
 from functions.process.vpsde import VPSDE
-
-__all__ = [
-    "CLD",
-    "PROCESSES",
-    "SCHEDULES",
-    "VP",
-    "VPSDE",
-    "Blur",
-    "Process",
-    "VariancePreserving",
-    "apply",
-    "beta_schedule",
-]

@@ -11,20 +11,3 @@ from functions.samplers.pndm import f_pndm, ipndm, s_pndm
 from functions.samplers.rk45 import rk45
 from functions.samplers.runge_kutta import heun, rho_rk
 from functions.samplers.unipc import unipc
-
-__all__ = [
-    "SAMPLERS",
-    "ddim",
-    "ddpm",
-    "deis",
-    "dpm_solver_pp",
-    "euler",
-    "f_pndm",
-    "gddim",
-    "heun",
-    "ipndm",
-    "rho_rk",
-    "rk45",
-    "s_pndm",
-    "unipc",
-]

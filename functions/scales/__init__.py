@@ -4,5 +4,3 @@ from functions.parts import SCALES
 from functions.scales.base import Scale
 from functions.scales.linear import linear
 from functions.scales.skip import skip
-
-__all__ = ["SCALES", "Scale", "linear", "skip"]

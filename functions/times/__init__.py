@@ -4,5 +4,3 @@ from functions.parts import TIMES
 from functions.times.antithetic import Antithetic
 from functions.times.base import TimeSampler
 from functions.times.uniform import Uniform
-
-__all__ = ["TIMES", "Antithetic", "TimeSampler", "Uniform"]

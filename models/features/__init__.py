@@ -4,12 +4,3 @@ from models.features.base import Extractor
 from models.features.classifier import Classifier, train_classifier
 from models.features.inception import Inception, open_inception
 from models.parts import EXTRACTORS
-
-__all__ = [
-    "EXTRACTORS",
-    "Classifier",
-    "Extractor",
-    "Inception",
-    "open_inception",
-    "train_classifier",
-]

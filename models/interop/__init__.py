@@ -5,5 +5,3 @@ Only names change, and 1x1 convolutions become dense layers; no number does.
 
 from models.interop.files import read
 from models.interop.names import LAYOUTS, export, load_foreign
-
-__all__ = ["LAYOUTS", "export", "load_foreign", "read"]

@@ -3,5 +3,3 @@
 from models.networks.ddpm import UNet
 from models.networks.ncsnpp import NCSNpp
 from models.parts import NETWORKS
-
-__all__ = ["NETWORKS", "NCSNpp", "UNet"]

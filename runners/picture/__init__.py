@@ -24,18 +24,6 @@ from runners.sampling.open import open_sampling
 from runners.sampling.recipe import recipe_of
 from runners.sampling.walk import NO_STEP
 
-__all__ = [
-    "PICTURES",
-    "GridMode",
-    "Img2ImgMode",
-    "InpaintMode",
-    "InterpolationMode",
-    "Mode",
-    "NearestMode",
-    "SequenceMode",
-    "Session",
-    "picture",
-]
 log = logging.getLogger("skip_step")
 
 

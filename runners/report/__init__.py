@@ -17,7 +17,6 @@ from runners.record.sweep_settings import Settings
 if TYPE_CHECKING:
     from runners.report.inline_sheets import Images
 
-__all__ = ["report", "write", "write_report"]
 
 log = logging.getLogger("skip_step")
 

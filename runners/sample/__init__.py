@@ -21,8 +21,6 @@ from runners.sampling.drawer import Drawer, drawer_for
 from runners.sampling.open import open_sampling
 from runners.sampling.recipe import recipe_of
 
-__all__ = ["sample"]
-
 log = logging.getLogger("skip_step")
 
 

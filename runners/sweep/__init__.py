@@ -7,8 +7,6 @@ from configs.schema import Config
 from runners.machine.processes import Ranks
 from runners.sweep.job import Job
 
-__all__ = ["sweep"]
-
 
 def sweep(config: Config, options: Options, ranks: Ranks) -> bool:
     """Measure what is left of this command's cells, into EXP/sweeps/NAME. Returns whether the sweep

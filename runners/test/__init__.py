@@ -14,8 +14,6 @@ from runners.measure.held_out import held_out_loss
 from runners.model.load import all_weights, open_model
 from runners.record import files
 
-__all__ = ["test"]
-
 
 def test(config: Config, options: Options, ranks: Ranks) -> None:
     """Print the held-out loss, whole and by quartile of t, for each average and the raw weights;

@@ -12,8 +12,6 @@ from runners.train.loop import TrainingRun
 from runners.train.resume import choose, open_run
 from runners.train.trainer import new_trainer
 
-__all__ = ["train"]
-
 log = logging.getLogger("skip_step")
 
 

@@ -3,14 +3,20 @@
 import json
 import re
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 import yaml
+from annotated_types import Ge
+from torch import Tensor
 
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
 from configs.schema.source import SourceError, parse
+from functions.plan import Plan
+from functions.process import Process
+from functions.samplers import SAMPLERS, ddim
 from models import NETWORKS
 
 HERE = Path(__file__).parents[1]
@@ -118,7 +124,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
         "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
         "tiny.yml: optim.lr: fast is not valid; it should be a number above 0",
-        "--eta: sampling.eta: -1 is not valid; it should be a number, at least 0",
+        "--eta: sampling.eta: -1 is not valid; it should be a number, at least 0, or null",
         "--trainin.x: trainin: there is no such key; did you mean training?",
     ):
         assert sum(line.startswith(part) for line in lines) == 1, (part, lines)
@@ -212,7 +218,7 @@ def test_lsun_needs_a_category(tiny):
 def test_eta_has_no_meaning_for_ddpm(tiny):
     lines = problems(tiny, ("sampling.sample_type", "ddpm_noisy"), ("sampling.eta", "1", "--eta"))
     assert lines == (
-        "--eta: sampling.eta: 1 has no effect with sample_type ddpm_noisy; it should be 0",
+        "--eta: sampling.eta: 1 has no effect with sample_type ddpm_noisy; it should be null",
     )
 
 
@@ -415,3 +421,22 @@ def test_metrics_and_their_options(tiny):
     assert [spec.options for spec in few.metrics()] == [{"subsets": 5, "subset_size": 7}]
     (line,) = problems(tiny, ("evaluation.metrics", "[fidd]"))
     assert "evaluation.metrics: fidd is unknown" in line
+
+
+def test_eta_0_counts_where_it_is_said(tiny, monkeypatch):
+    given = dict(SAMPLERS.parts)
+    monkeypatch.setattr(SAMPLERS, "parts", given)
+
+    @SAMPLERS.part(title="noisy", paper="", order="1", nfe="S")
+    def noisy(process: Process, grid: Tensor, eta: Annotated[float, Ge(0)] = 1.0) -> Plan:
+        return ddim(process, grid, eta)
+
+    eta = ("sampling.eta", "0", "--eta")
+    assert load(tiny, [("sampling.sample_type", "noisy")]).sampler().options == {"eta": 1}
+    assert load(tiny, [("sampling.sample_type", "noisy"), eta]).sampler().options == {"eta": 0}
+    (line,) = problems(tiny, ("sampling.sample_type", "ddim:0.5"), eta)
+    assert line.startswith("--eta: sampling.eta: 0 has no effect with sample_type ddim:0.5")
+    assert load(tiny, [("sampling.sample_type", "deis"), eta]).sampler().name == "deis"
+    tiny.write_text(tiny.read_text() + "\nsampling: {eta: 0.0}\n")  # as version 0.1.0 wrote it
+    chosen = load(tiny, [("sampling.sample_type", "ddim:0.5")]).sampler()
+    assert chosen.options == {"eta": 0.5}
