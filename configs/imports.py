@@ -2,7 +2,7 @@
 
 Importing runs a file, so only the command line may ask for it. A saved config or a checkpoint is
 data: it records the SHA-256 of the files that its parts came from, and `demand` says which of them
-a command has to bring along.
+a command did not bring along.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from configs.parts import Part, PartError
+from configs.parts import KINDS, ROOT, Part, PartError
 
 Record = dict[str, str]  # {"file": name, "sha256": digest}
 
@@ -51,7 +51,7 @@ def run(file: str | Path, asked: str) -> Imported:
         return IMPORTED[path]
     try:
         content = path.read_bytes()
-        code = compile(content, str(path), "exec")
+        code = compile(content, str(path), "exec", dont_inherit=True)
     except OSError as err:
         raise ImportFileError(f"{asked} {file}: {err.strerror}") from err
     except (SyntaxError, ValueError) as err:
@@ -64,6 +64,8 @@ def run(file: str | Path, asked: str) -> Imported:
     sys.modules[module.__name__] = module
     try:
         exec(code, module.__dict__)  # noqa: S102  (what the flag is for)
+        for part in _parts_of(path):
+            part.check()
     except PartError as err:
         raise ImportFileError(str(err)) from err
     except Exception as err:
@@ -77,28 +79,35 @@ def run(file: str | Path, asked: str) -> Imported:
     return found
 
 
+def _file(part: Part[Any, Any]) -> Path:
+    return ROOT / part.place.rpartition(":")[0]
+
+
+def _parts_of(path: Path) -> list[Part[Any, Any]]:
+    every = [part for registry in KINDS.values() for part in registry.parts.values()]
+    return [part for part in every if _file(part) == path]
+
+
 def records(parts: Iterable[Part[Any, Any]]) -> list[Record]:
     """The imported files in which these parts were written, each once, by name."""
-    files = {Path(part.place.rpartition(":")[0]) for part in parts}
+    files = {_file(part) for part in parts}
     found = [one.record for path, one in IMPORTED.items() if path in files]
     return sorted(found, key=lambda record: record["file"])
 
 
-def demand(wanted: Iterable[Record], source: str) -> list[str]:
-    """Refuse a file that names parts of imports which this command did not bring along.
+def demand(wanted: Iterable[Record], source: str) -> tuple[list[str], list[str]]:
+    """Compare the imports that a file was made with, and those that this command brought along.
 
-    Returns a warning for each import that has changed since. Raises ImportFileError that names what
-    is missing.
+    Returns a line for each import that is missing, and a warning for each that has changed.
     """
-    warnings = []
+    missing, warnings = [], []
     for record in wanted:
         name, digest = record["file"], record["sha256"]
         if any(one.sha256 == digest for one in IMPORTED.values()):
             continue
         if not any(path.name == name for path in IMPORTED):
-            raise ImportFileError(
-                f"{source} was made with parts of {name} (SHA-256 {digest[:16]}), which is not "
-                f"here; add --import {name}"
-            )
-        warnings.append(f"{name} has changed since {source} was made with it")
-    return warnings
+            what = f"parts of {name} (SHA-256 {digest[:16]}), which is not here"
+            missing.append(f"{source} was made with {what}; add --import {name}")
+        else:
+            warnings.append(f"{name} has changed since {source} was made with it")
+    return missing, warnings

@@ -18,7 +18,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from configs import values
 
@@ -45,7 +45,10 @@ class Facts:
     aliases: other names of the part, each with the options it stands for, as a spec writes them
         ({"ddpm_noisy": "large"}).
     keys: other names of its options ({"beta_schedule": "schedule"}).
+    unique: facts that no two parts of a kind share.
     """
+
+    unique: ClassVar[tuple[str, ...]] = ()
 
     title: str
     paper: str
@@ -86,6 +89,19 @@ class Part(Generic[B, F]):
         """Defaults of the options that have one."""
         found = {key: parameter.default for key, parameter in self.options.items()}
         return {key: value for key, value in found.items() if value is not inspect.Parameter.empty}
+
+    def check(self) -> None:
+        """Check that the annotations can be read and allow the defaults. Raises PartError."""
+        here = f"{self.place}: {self.kind} {self.name!r} has"
+        try:
+            known = self.options
+        except NameError as err:
+            raise PartError(f"{here} an annotation that cannot be read: {err}") from None
+        for key, value in self.defaults.items():
+            if not values.fits(known[key].annotation, value):
+                should = values.words(known[key].annotation)
+                text = f"{key} {values.show(value)} by default; it should be {should}"
+                raise PartError(f"{here} {text}")
 
     def make(self, options: Mapping[str, Any], **given: Any) -> Any:
         """Build the part. given: what the program fills in, as far as the part takes it."""
@@ -131,11 +147,11 @@ class Registry(Mapping[str, B], Generic[B, F]):
     def _add(self, name: str, build: Any, facts: dict[str, Any], place: str) -> None:
         named = fields(self.facts)
         needed = {f.name for f in named if f.default is f.default_factory is MISSING}
-        if missing := [f.name for f in named if f.name in needed - facts.keys()]:
-            raise PartError(f"lacks {', '.join(missing)}; a {self.kind} states them")
+        known = ", ".join(f.name for f in named)
         if unknown := facts.keys() - {f.name for f in named}:
-            known = ", ".join(f.name for f in named)
             raise PartError(f"states {', '.join(sorted(unknown))}; a {self.kind} states {known}")
+        if missing := [f.name for f in named if f.name in needed - facts.keys()]:
+            raise PartError(f"lacks {', '.join(missing)}; a {self.kind} states {known}")
         stated = self.facts(**facts)
         if not stated.title.strip():
             raise PartError("has an empty title")
@@ -150,6 +166,11 @@ class Registry(Mapping[str, B], Generic[B, F]):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise PartError(f"takes *{key}; every option should have a name")
         stated.match(build)
+        for key in self.facts.unique:
+            value = getattr(stated, key)
+            for other in self.parts.values():
+                if getattr(other.facts, key) == value:
+                    raise PartError(f"has the {key} {value}, which is that of {other.place}")
         self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
 
     def resolve(self, name: str) -> tuple[Part[B, F], str] | None:

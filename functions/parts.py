@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from configs.parts import Facts, Registry
+from configs.parts import Facts, PartError, Registry
 
 if TYPE_CHECKING:
     from functions.process import Process
@@ -47,10 +48,17 @@ class MetricFacts(Facts):
     whether the feature extractor must give class logits.
     """
 
+    unique: ClassVar[tuple[str, ...]] = ("label",)
+
     label: str
     lower_is_better: bool
     unit: str
     needs_logits: bool = False
+
+    def match(self, build: Callable[..., Any]) -> None:
+        options = list(inspect.signature(build).parameters.values())[1:]
+        if bare := [p.name for p in options if p.default is p.empty]:
+            raise PartError(f"has no default for {bare[0]}; --fid measures it without being told")
 
 
 PROCESSES: Registry[Callable[..., Process], Facts] = Registry("process", Facts, ("image_size",))

@@ -95,6 +95,7 @@ def test_a_checkpoint_never_imports(own, tmp_path):
 
 
 PREFIX = "from functions.samplers import SAMPLERS\n\n"
+FACTS = '@SAMPLERS.part(title="x", paper="", order="1", nfe="S")\n'
 
 
 @pytest.mark.parametrize(
@@ -106,8 +107,12 @@ PREFIX = "from functions.samplers import SAMPLERS\n\n"
          "bad.py:3: sampler 'f' lacks nfe"),
         (PREFIX + '@SAMPLERS.part("ddim", title="x", paper="", order="1", nfe="S")\ndef f(): ...\n',
          "bad.py:3: sampler 'ddim' takes the name ddim, which is that of functions/samplers/"),
-        (PREFIX + '@SAMPLERS.part(title="x", paper="", order="1", nfe="S")\ndef f(a=1): ...\n',
+        (PREFIX + FACTS + 'def f(a=1): ...\n',
          "bad.py:3: sampler 'f' has an option a without annotation"),
+        (PREFIX + FACTS + 'def f(a: int = 1.5): ...\n',
+         "bad.py:3: sampler 'f' has a 1.5 by default; it should be a whole number"),
+        (PREFIX + FACTS + 'def f(a: "Int"): ...\n',
+         "bad.py:3: sampler 'f' has an annotation that cannot be read: name 'Int' is not defined"),
         (None, "--import bad.py: No such file or directory"),
     ],
 )  # fmt: skip

@@ -67,7 +67,11 @@ def _specs(config: Config) -> list[Problem]:
         ("evaluation.features", specs.extractor, evaluation.features),
         *(("evaluation.metrics", specs.metric, text) for text in evaluation.metrics or ()),
     ]
-    return [problem for key, read, text in named for problem in _spec(key, read, text)]
+    problems = [problem for key, read, text in named for problem in _spec(key, read, text)]
+    if not problems and len(seen := [spec.name for spec in config.metrics()]) > len(set(seen)):
+        twice = next(name for name in seen if seen.count(name) > 1)
+        problems.append(Problem("evaluation.metrics", f"names {twice} twice; once is enough"))
+    return problems
 
 
 def _spec(key: str, read: Callable[[str], object], text: str) -> list[Problem]:

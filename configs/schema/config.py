@@ -142,7 +142,8 @@ class Config(Section):
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
         named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
-        named += [*filter(None, [self.scale()]), *self.metrics()]
+        named += [*filter(None, [self.scale()])]
+        named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *(spec.part for spec in named)]
 
     def _named(self, *sections: str) -> list[Part[Any, Any]]:

@@ -75,7 +75,7 @@ def _resolve(source: Source, overrides: Iterable[Override], folder: Path | None)
     """folder: where the files of `imports:` lie; None: none is imported."""
     overrides = list(overrides)
     typed = {key for key, *_ in overrides}
-    _import(source, folder)
+    missing = _import(source, folder)
     chosen = _chosen(source.values)
     lines = _override(source, overrides, typed)
     values = _whole_numbers(source.values, [])
@@ -97,14 +97,18 @@ def _resolve(source: Source, overrides: Iterable[Override], folder: Path | None)
     if config is not None and not problems:
         problems = checks.check(config, typed)
     lines += [problem.line(source) for problem in problems]
+    if missing and (lines or config is None):  # the rest follows from it
+        raise ConfigError(*missing)
+    for line in missing:  # its parts have become part of the program, or stand in another import
+        log.warning("%s, if its parts are not those that have their names now", line)
     if lines or config is None:
         raise ConfigError(*lines)
     return config
 
 
-def _import(source: Source, folder: Path | None) -> None:
-    """Run the files that `imports:` names, where the command line consents; of a saved config, see
-    that they are here. Raises ConfigError with one line.
+def _import(source: Source, folder: Path | None) -> list[str]:
+    """Run the files that `imports:` names, where the command line consents. Returns a line for each
+    file that a saved config was made with and that is not here. Raises ConfigError with one line.
     """
     wanted = source.values.pop("imports", None) or []
     if not isinstance(wanted, list):
@@ -118,12 +122,14 @@ def _import(source: Source, folder: Path | None) -> None:
                 text = f"imports: {show(item)} is not imported by itself; add --import {show(item)}"
                 raise ConfigError(f"{source.name}: {text}")
         records = [item for item in wanted if isinstance(item, dict)]
-        for warning in imports.demand(records, source.name):
-            log.warning("%s", warning)
     except imports.ImportFileError as err:
         raise ConfigError(str(err)) from err
+    missing, warnings = imports.demand(records, source.name)
+    for warning in warnings:
+        log.warning("%s", warning)
     if records:
         source.values["imports"] = records
+    return missing
 
 
 def _chosen(values: Values) -> dict[str, Part[Any, Any]]:

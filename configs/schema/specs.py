@@ -88,6 +88,9 @@ def parse(text: str, registry: Registry[Any, Any]) -> Spec:
         if key in spec.given:
             raise SpecError(f"{text}: {key} is given twice")
         spec = spec.with_option(key, value)
+    if lacks := [key for key in known if key not in spec.options]:
+        should = values.words(part.options[lacks[0]].annotation)
+        raise SpecError(f"{text}: {lacks[0]} is missing; it should be {should}")
     return spec
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from configs import imports
 from configs.command.options import Options
 from configs.schema import Config
 from datasets import ImageDataset, get_dataset
@@ -103,6 +104,8 @@ class Meter:
     def described(self) -> dict[str, Any]:
         """Data set, feature extractor and options of the metrics, as a record holds them."""
         count = self.config.sampling.n_samples
+        specs = [self.config.extractor(), *self.config.metrics()]
+        imported = imports.records(spec.part for spec in specs)
         options = {
             f"{spec.name}_{key}": value
             for spec in self.config.metrics()
@@ -120,6 +123,7 @@ class Meter:
             "extractor": self.extractor.name,
             "extractor_sha256": self.extractor.hash,
             **options,
+            **{f"{found['file']}_sha256": found["sha256"][:16] for found in imported},
         }
 
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from configs import papers, values
+from configs.parts import PartError
+from configs.schema import specs
+from configs.values import Count
 from functions import parts
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
@@ -82,3 +85,36 @@ def test_a_loss_refuses_a_tau_of_two():
     x = torch.zeros(2, 1, 4, 4)
     with pytest.raises(ValueError, match="tau 2 is not valid; it should be a number from 0 to 1"):
         LOSSES["skip"](denoiser, x, torch.tensor([5, 50]), x, tau=2.0)
+
+
+def test_two_metrics_never_have_one_label(monkeypatch):
+    monkeypatch.setattr(METRICS, "parts", dict(METRICS.parts))
+    with pytest.raises(PartError, match="'mine' has the label recall, which is that of functions/"):
+
+        @METRICS.part(title="x", paper="", label="recall", lower_is_better=True, unit="share")
+        def mine(seen): ...
+
+
+def test_a_metric_is_measured_without_being_told_options(monkeypatch):
+    monkeypatch.setattr(METRICS, "parts", dict(METRICS.parts))
+    with pytest.raises(PartError, match="'mine' has no default for k; --fid measures it"):
+
+        @METRICS.part(title="x", paper="", label="mine", lower_is_better=True, unit="share")
+        def mine(seen, k: int): ...
+
+
+def test_a_misspelt_fact_is_named():
+    with pytest.raises(PartError, match="'mine' states unti; a metric states title, paper"):
+        METRICS.part("mine", title="x", paper="", unti="share")(print)
+
+
+def test_a_spec_says_which_option_is_missing(monkeypatch):
+    monkeypatch.setattr(GRIDS, "parts", dict(GRIDS.parts))
+
+    @GRIDS.part(title="x", paper="")
+    def mine(process, steps, share: Count): ...
+
+    with pytest.raises(
+        specs.SpecError, match="mine: share is missing; it should be a whole number"
+    ):
+        specs.grid("mine")
