@@ -72,14 +72,7 @@ def save(path: str | os.PathLike, state: dict[str, Any]) -> None:
 def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     """Read and verify a checkpoint. Raises CheckpointError with the file and the reason."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        whole = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as err:  # a damaged archive fails in every way there is
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({_brief(err)})") from err
-    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of this program")
+    whole = _whole(path, map_location=map_location)
     state = {key: value for key, value in whole.items() if key not in _RESERVED}
     try:
         found = digest(state)
@@ -88,6 +81,25 @@ def load(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     if found != whole.get("sha256"):
         raise CheckpointError(f"{path}: damaged, its contents do not match their SHA-256")
     return state
+
+
+def peek(path: str | os.PathLike, key: str) -> Any:
+    """Read one entry of a checkpoint, None where it has none, without verifying it: the tensors
+    stay on the disk. Raises CheckpointError as `load` does.
+    """
+    return _whole(Path(path), map_location="cpu", mmap=True).get(key)
+
+
+def _whole(path: Path, **how: Any) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        whole = torch.load(path, weights_only=True, **how)
+    except Exception as err:  # a damaged archive fails in every way there is
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint ({_brief(err)})") from err
+    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this program")
+    return whole
 
 
 def is_ours(path: str | os.PathLike) -> bool:

@@ -40,7 +40,7 @@ def _found(command: Command) -> Config:
     found = checkpoint.latest(options.run, log.warning)
     if found is None:
         raise UsageError(f"{options.run} holds neither config.yml nor a checkpoint; give --config")
-    return _inside(found[1], found[0], command)
+    return _inside(found[1].get("config"), found[0], command)
 
 
 def _of_file(path: Path, command: Command) -> Config:
@@ -51,13 +51,13 @@ def _of_file(path: Path, command: Command) -> Config:
 
     if not checkpoint.is_ours(path):
         raise UsageError(text)
-    return _inside(checkpoint.load(path), path, command)
+    return _inside(checkpoint.peek(path, "config"), path, command)
 
 
-def _inside(state: dict[str, Any], path: Path, command: Command) -> Config:
-    if "config" not in state:
+def _inside(values: dict[str, Any] | None, path: Path, command: Command) -> Config:
+    if values is None:
         raise UsageError(f"{path}: not a training checkpoint, it holds no config; give --config")
-    return from_values(state["config"], str(path), command.overrides)
+    return from_values(values, str(path), command.overrides)
 
 
 def _refuse_unknown_run(run: Path, command: Command) -> None:

@@ -421,7 +421,7 @@ def test_a_checkpoint_brings_its_own_config(monkeypatch, tmp_path):
     stand_in = SimpleNamespace(
         latest=lambda run, _warn: (run / "ckpt_5.pth", state),
         is_ours=lambda path: path.name == "file.pth",
-        load=lambda _path: state,
+        peek=lambda _path, key: state[key],
     )
     monkeypatch.setattr(models, "checkpoint", stand_in, raising=False)
     for whence in (["--doc", "old"], ["--use_pretrained", "file.pth"]):

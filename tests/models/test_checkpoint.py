@@ -49,6 +49,20 @@ def same(a, b):
     return checkpoint.digest(a) == checkpoint.digest(b)
 
 
+def test_one_entry_is_read_without_the_others(tmp_path):
+    path = tmp_path / "c.pth"
+    save(path, rich_state())
+    assert checkpoint.peek(path, "note") == rich_state()["note"]
+    assert checkpoint.peek(path, "config") is None
+    torch.save({"note": 1}, tmp_path / "foreign.pth")
+    for name, told in (("none.pth", "no such"), ("foreign.pth", "not a checkpoint of this")):
+        with pytest.raises(CheckpointError, match=told):
+            checkpoint.peek(tmp_path / name, "note")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.peek(path, "note")
+
+
 def test_what_is_saved_comes_back_exactly(tmp_path):
     state = rich_state()
     save(tmp_path / "c.pth", state)

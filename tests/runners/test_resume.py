@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,7 +237,7 @@ def test_non_finite_loss_stops_before_the_update(tmp_path: Path, monkeypatch, ca
         value = original(*args, **options)
         return value * float("nan") if len(calls) == 4 else value
 
-    part = dataclasses.replace(LOSSES.parts["skip"], build=poisoned)
+    part = replace(LOSSES.parts["skip"], build=poisoned)
     monkeypatch.setitem(LOSSES.parts, "skip", part)
     words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--training.n_iters", "9"]
     assert main([*words, "--training.snapshot_freq", "2"]) == 1

@@ -295,7 +295,7 @@ def test_fewer_images_leave_the_others_in_another_folder(exp: Path, expected, ca
     assert (folder / "19.png").stat().st_mtime_ns == kept
 
 
-@pytest.mark.parametrize("verb", ["--test", "--sample"])
+@pytest.mark.parametrize("verb", ["--test", "--sample", "--use_pretrained"])
 def test_weights_are_read_and_hashed_once(exp: Path, monkeypatch, verb: str) -> None:
     calls: list[str] = []
     for name in ("load", "weights_hash"):
@@ -307,6 +307,10 @@ def test_weights_are_read_and_hashed_once(exp: Path, monkeypatch, verb: str) -> 
 
         monkeypatch.setattr(checkpoint, name, counted)
     words = ["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]
-    assert main(words if verb == "--test" else words_for(exp, "once", "--images")) == 0
+    if verb != "--test":
+        words = words_for(exp, f"once{verb}", "--images")
+    if verb == "--use_pretrained":  # the config is inside the file
+        words[2:4] = [verb, str(next((exp / "logs/digits").glob("ckpt_*.pth")))]
+    assert main(words) == 0
     kinds = 2 if verb == "--test" else 1  # an average and the raw weights
     assert (calls.count("load"), calls.count("weights_hash")) == (1, kinds)
