@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
 from configs.schema.source import SourceError, parse
+from functions.metrics import METRICS
 from functions.plan import Plan
 from functions.process import Process
 from functions.samplers import SAMPLERS, ddim
@@ -414,11 +415,11 @@ def test_the_json_schema_knows_every_part_and_its_options(tiny):
 
 
 def test_metrics_and_their_options(tiny):
-    assert [spec.name for spec in load(tiny).metrics()] == [
-        *("distance", "kid", "precision", "recall", "is")
-    ]
+    assert [spec.name for spec in load(tiny).metrics()] == list(METRICS)
     few = load(tiny, [("evaluation.metrics", "[kid:5]"), ("evaluation.kid_subset_size", "7")])
     assert [spec.options for spec in few.metrics()] == [{"subsets": 5, "subset_size": 7}]
+    (line,) = problems(tiny, ("evaluation.metrics", "[kid:5,recall,kid:7]"))
+    assert line.endswith("evaluation.metrics: names kid twice; once is enough")
     (line,) = problems(tiny, ("evaluation.metrics", "[fidd]"))
     assert "evaluation.metrics: fidd is unknown" in line
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,10 @@ NAMES = ["FD[pixels]", "KID[pixels]", "precision[pixels]", "recall[pixels]", "IS
 def test_every_metric_that_the_extractor_allows(
     pixels, tmp_path: Path, features: str, count: int
 ) -> None:
-    meter = meter_of(features, tmp_path)
+    names = ["distance", "kid", "precision", "recall", "is"]
+    meter = meter_of(features, tmp_path, ("evaluation.metrics", json.dumps(names)))
     labels = meter.labels()
-    assert list(labels) == ["distance", "kid", "precision", "recall", "is"][:count]
+    assert list(labels) == names[:count]
     assert [*labels.values()] == [f"{name}-{COUNT}" for name in NAMES[:count]]
     figures = meter.figures()
     assert [name for name in figures if not name.endswith("_std")] == [*labels.values()]
