@@ -10,11 +10,13 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from configs.command import parse
 from configs.command.locate import config_of
 from configs.command.parse import Command
 from configs.command.usage import UnknownFlagError, UsageError
+from configs.imports import IMPORTED
 from configs.schema.problems import ConfigError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -126,10 +128,17 @@ def _text(err: BaseException) -> str:
         )
     if isinstance(err, OSError) and err.strerror:
         return f"{err.filename}: {err.strerror}" if err.filename else err.strerror
-    text = " ".join(str(err).split())
+    text, place = " ".join(str(err).split()), _place(err)
     if isinstance(err, ValueError | RuntimeError | OSError) and text:
-        return text
-    return f"{type(err).__name__}: {text}" if text else type(err).__name__
+        return f"{place}{text}"
+    return f"{place}{type(err).__name__}: {text}" if text else f"{place}{type(err).__name__}"
+
+
+def _place(err: BaseException) -> str:
+    """File and line where an imported file failed, as a prefix; empty for other failures."""
+    frames = traceback.extract_tb(err.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) in IMPORTED]
+    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
 
 
 def _out_of_memory(err: BaseException) -> bool:

@@ -68,7 +68,7 @@ def run(file: str | Path, asked: str) -> Imported:
             part.check()
     except PartError as err:
         raise ImportFileError(str(err)) from err
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         lines = [
             f.lineno for f in traceback.extract_tb(err.__traceback__) if f.filename == str(path)
         ]

@@ -18,7 +18,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 
 from configs import values
 
@@ -27,6 +27,7 @@ F = TypeVar("F", bound="Facts")
 W = TypeVar("W", bound=Callable[..., Any])  # what a decorator gets and returns
 
 ROOT = Path(__file__).resolve().parents[1]
+NAME = re.compile(r"[\w.+-]+")
 ARXIV = re.compile(r"\d{4}\.\d{4,5}")
 KINDS: dict[str, Registry[Any, Any]] = {}  # every registry of the program by the kind of its parts
 
@@ -97,6 +98,9 @@ class Part(Generic[B, F]):
             known = self.options
         except NameError as err:
             raise PartError(f"{here} an annotation that cannot be read: {err}") from None
+        for key, parameter in known.items():
+            if not values.plain_kind(parameter.annotation):
+                raise PartError(f"{here} an option {key} that no config can hold; write {key}: int")
         for key, value in self.defaults.items():
             if not values.fits(known[key].annotation, value):
                 should = values.words(known[key].annotation)
@@ -115,11 +119,14 @@ class Part(Generic[B, F]):
 class Registry(Mapping[str, B], Generic[B, F]):
     """All parts of one kind. As a mapping: name -> what builds the part; `parts` has the rest."""
 
-    def __init__(self, kind: str, facts: type[F], given: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, facts: type[F], given: tuple[str, ...] = (), called: bool = False
+    ) -> None:
         """kind: the word for a part, in messages ("sampler"); facts: the class of its facts;
-        given: parameters that the program fills in itself, so that no option may be called so.
+        given: parameters that the program fills in itself, so that no option may be called so;
+        called: with all of them by position, so that every part begins with them.
         """
-        self.kind, self.facts, self.given = kind, facts, given
+        self.kind, self.facts, self.given, self.called = kind, facts, given, called
         self.parts: dict[str, Part[B, F]] = {}
         KINDS[kind] = self
 
@@ -145,33 +152,50 @@ class Registry(Mapping[str, B], Generic[B, F]):
         return register
 
     def _add(self, name: str, build: Any, facts: dict[str, Any], place: str) -> None:
+        stated = self._stated(facts)
+        if not NAME.fullmatch(name):
+            raise PartError("has a name that is not made of letters, digits and . + - _")
+        for taken in (name, *stated.aliases):
+            if owner := self.resolve(taken):
+                raise PartError(f"takes the name {taken}, which is that of {owner[0].place}")
+        parameters = inspect.signature(build).parameters
+        if self.called and list(parameters)[: len(self.given)] != list(self.given):
+            raise PartError(f"should begin with the parameters {', '.join(self.given)}")
+        for key, parameter in parameters.items():
+            if key not in self.given and parameter.annotation is inspect.Parameter.empty:
+                raise PartError(f"has an option {key} without annotation; write {key}: TYPE")
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise PartError(f"takes *{key}; every option should have a name")
+        if strange := [key for key in stated.keys.values() if key not in parameters]:
+            raise PartError(f"has no option {strange[0]}, which its keys name")
+        stated.match(build)
+        for fact in self.facts.unique:
+            value = getattr(stated, fact)
+            for other in self.parts.values():
+                if getattr(other.facts, fact) == value:
+                    raise PartError(f"has the {fact} {value}, which is that of {other.place}")
+        self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
+
+    def _stated(self, facts: dict[str, Any]) -> F:
+        """The facts, once they are complete and of the right types."""
         named = fields(self.facts)
-        needed = {f.name for f in named if f.default is f.default_factory is MISSING}
         known = ", ".join(f.name for f in named)
         if unknown := facts.keys() - {f.name for f in named}:
             raise PartError(f"states {', '.join(sorted(unknown))}; a {self.kind} states {known}")
-        if missing := [f.name for f in named if f.name in needed - facts.keys()]:
+        needed = [f.name for f in named if f.default is f.default_factory is MISSING]
+        if missing := [fact for fact in needed if fact not in facts]:
             raise PartError(f"lacks {', '.join(missing)}; a {self.kind} states {known}")
+        types = get_type_hints(self.facts, include_extras=True)
+        for fact, value in facts.items():
+            if not values.fits(types[fact], value):
+                should = values.words(types[fact])
+                raise PartError(f"has {fact} {values.show(value)}; it should be {should}")
         stated = self.facts(**facts)
         if not stated.title.strip():
             raise PartError("has an empty title")
         if stated.paper and not ARXIV.fullmatch(stated.paper):
             raise PartError(f"has paper {stated.paper!r}; it should be an arXiv number, or empty")
-        for taken in (name, *stated.aliases):
-            if owner := self.resolve(taken):
-                raise PartError(f"takes the name {taken}, which is that of {owner[0].place}")
-        for key, parameter in inspect.signature(build).parameters.items():
-            if key not in self.given and parameter.annotation is inspect.Parameter.empty:
-                raise PartError(f"has an option {key} without annotation; write {key}: TYPE")
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise PartError(f"takes *{key}; every option should have a name")
-        stated.match(build)
-        for key in self.facts.unique:
-            value = getattr(stated, key)
-            for other in self.parts.values():
-                if getattr(other.facts, key) == value:
-                    raise PartError(f"has the {key} {value}, which is that of {other.place}")
-        self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
+        return stated
 
     def resolve(self, name: str) -> tuple[Part[B, F], str] | None:
         """The part of this name or alias, and the options that an alias stands for."""

@@ -102,9 +102,8 @@ def read(annotation: Any, text: str | Sequence[str]) -> Any:
 def words(annotation: Any) -> str:
     """Say which values the annotation allows, to follow "it should be"."""
     base, bounds = _parts(annotation)
-    names = [b.names for b in bounds if isinstance(b, OneOf)]
-    if names:
-        return either(names[0])
+    if names := names_of(annotation):
+        return either(names)
     origin = get_origin(base)
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in get_args(base) if kind is not type(None)]
@@ -119,6 +118,22 @@ def words(annotation: Any) -> str:
         return f"{kind} of {_plural(get_args(base)[0])}"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return known.get(base, getattr(base, "__name__", str(base))) + _range(bounds)
+
+
+def plain_kind(annotation: Any) -> bool:
+    """Whether values of this type can be read from a config."""
+    from pydantic.errors import PydanticSchemaGenerationError
+
+    try:
+        _adapter(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True
+
+
+def names_of(annotation: Any) -> Collection[str]:
+    """Names that an annotation with OneOf allows, empty without one."""
+    return next((b.names for b in _parts(annotation)[1] if isinstance(b, OneOf)), ())
 
 
 def _parts(annotation: Any) -> tuple[Any, Sequence[Any]]:

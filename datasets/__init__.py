@@ -13,7 +13,7 @@ from datasets.base import Config, ImageDataset, MemoryDataset, StreamDataset
 from datasets.check import Report, check, inspect
 from datasets.memory import decode_all, fits_in_memory
 from datasets.readers import Split
-from datasets.sources import ROOT, SOURCES, find_splits
+from datasets.sources import ROOT, SOURCES, find_splits, source_name
 
 
 def get_dataset(config: Config, root: Path = ROOT) -> tuple[ImageDataset, ImageDataset | None]:
@@ -39,7 +39,7 @@ def get_dataset(config: Config, root: Path = ROOT) -> tuple[ImageDataset, ImageD
 
 def _made(split: Split, config: Config, keep: bool) -> ImageDataset:
     data = config.data
-    name = data.dataset.upper()
+    name = source_name(data)
     if not keep:
         return StreamDataset(name, split, data.image_size, data.channels)
     pixels = decode_all(split, data.image_size, data.channels, name)

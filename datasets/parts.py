@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from configs.parts import Facts, Registry
 
@@ -18,7 +18,7 @@ class SourceFacts(Facts):
 
     size: int | None
     channels: int | None
-    labels: str
+    labels: Literal["yes", "no", "where there are sub-folders"]
     published: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -66,12 +66,20 @@ SCHEDULES: Registry[Callable[..., Any], Facts] = Registry(
     "noise schedule", Facts, ("start", "end", "steps")
 )
 LOSSES: Registry[Callable[..., Any], LossFacts] = Registry(
-    "loss", LossFacts, ("denoiser", "x0", "t", "noise")
+    "loss", LossFacts, ("denoiser", "x0", "t", "noise"), called=True
 )
-TIMES: Registry[Callable[..., Any], Facts] = Registry("density of times", Facts, ("process",))
+TIMES: Registry[Callable[..., Any], Facts] = Registry(
+    "density of times", Facts, ("process",), called=True
+)
 SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
-    "sampler", SamplerFacts, ("process", "grid")
+    "sampler", SamplerFacts, ("process", "grid"), called=True
 )
-GRIDS: Registry[Callable[..., Any], Facts] = Registry("time grid", Facts, ("process", "steps"))
-SCALES: Registry[Callable[..., Any], Facts] = Registry("eps scale", Facts, ("process",))
-METRICS: Registry[Callable[..., Any], MetricFacts] = Registry("metric", MetricFacts, ("seen",))
+GRIDS: Registry[Callable[..., Any], Facts] = Registry(
+    "time grid", Facts, ("process", "steps"), called=True
+)
+SCALES: Registry[Callable[..., Any], Facts] = Registry(
+    "eps scale", Facts, ("process",), called=True
+)
+METRICS: Registry[Callable[..., Any], MetricFacts] = Registry(
+    "metric", MetricFacts, ("seen",), called=True
+)

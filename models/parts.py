@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from configs.parts import Facts, Registry
+from configs.parts import Facts, PartError, Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +22,11 @@ class NetworkFacts(Facts):
     """
 
     shape: Mapping[str, Literal["side", "channels"]]
+
+    def match(self, build: Callable[..., Any]) -> None:
+        known = inspect.signature(build).parameters
+        if unknown := [key for key in self.shape if key not in known]:
+            raise PartError(f"has no option {unknown[0]}, which its shape names")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,10 @@ def run_imports(argv: Sequence[str]) -> None:
     """Run the files of --import, whose parts may bring flags of their own. Raises UsageError."""
     for word, following in zip(argv, [*argv[1:], None], strict=False):
         match = IMPORT.fullmatch(word)
-        if match and (file := match[1] or following):
+        if match is not None:
+            file = following if match[1] is None else match[1]
+            if not file or file.startswith("--"):
+                raise UsageError("--import needs a file, as in --import my_parts.py")
             try:
                 imports.run(file, "--import")
             except imports.ImportFileError as err:

@@ -35,10 +35,11 @@ def add(group: argparse._ArgumentGroup) -> None:
     """A flag for every mode, and one for every option of a mode."""
     for name, part in modes().items():
         text, carried = part.facts.helps[""], part.facts.flag
-        if carried:
-            group.add_argument(f"--{name}", metavar=carried.upper(), help=text)
-        else:
-            group.add_argument(f"--{name}", action="store_true", help=text)
+        how: dict[str, Any] = {"metavar": carried.upper()} if carried else {"action": "store_true"}
+        try:
+            group.add_argument(f"--{name}", help=text, **how)
+        except argparse.ArgumentError as err:
+            raise UsageError(f"{part.place}: --{name} is a flag already") from err
         for option, parameter in part.options.items():
             if option in ("seeds", carried) or owners()[option][0] != name:
                 continue  # seeds is a flag of sweeps too
@@ -46,7 +47,10 @@ def add(group: argparse._ArgumentGroup) -> None:
             several: dict[str, Any] = {"nargs": "+", "action": "extend"} if many else {}
             shown = "" if parameter.default in (None, "", ()) else f" [{parameter.default}]"
             text = f"{part.facts.helps[option]}{shown}"
-            group.add_argument(f"--{option}", metavar=option.upper(), help=text, **several)
+            try:
+                group.add_argument(f"--{option}", metavar=option.upper(), help=text, **several)
+            except argparse.ArgumentError as err:
+                raise UsageError(f"{part.place}: --{option} of {part} is a flag already") from err
 
 
 def given(flags: argparse.Namespace) -> list[str]:

@@ -148,15 +148,18 @@ def _network(config: Config, process: Process) -> list[Problem]:
     from models import build
 
     data, model = config.data, config.model
-    shape = (1, data.channels * process.groups, data.image_size, data.image_size)
+    shape = (2, data.channels * process.groups, data.image_size, data.image_size)
     try:
         with torch.device("meta"), torch.no_grad():
             network = build(model.name, **model.options)
-            answer = network(torch.zeros(shape), torch.zeros(1))
+            answer = network(torch.zeros(shape), torch.zeros(2))
     except (ValueError, TypeError, RuntimeError) as err:
         return [_of_option("model", model.options, err)]
-    if tuple(answer.shape) != shape:
-        text = f"network {model.name} answers {tuple(answer.shape[1:])} to a state {shape[1:]}; "
+    except Exception as err:  # noqa: BLE001  (whatever a network of a user's own raises)
+        return [Problem("model", f"network {model.name} raises {type(err).__name__}: {err}")]
+    found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+    if found != shape:
+        text = f"network {model.name} answers {found} to a state {shape}; "
         return [Problem("model", text + "its answer should have the shape of the state")]
     try:
         config.denoiser(network, process)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Lt
 from pydantic import Field
 
 from configs import imports
-from configs.parts import Part
+from configs.parts import Part, Registry
 from configs.schema import options, specs
 from configs.schema.sections import (
     PLUGS,
@@ -26,7 +26,7 @@ from configs.schema.sections import (
     Section,
     Training,
 )
-from configs.values import show
+from configs.values import names_of, show
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,23 +137,39 @@ class Config(Section):
     def image_parts(self) -> list[Part[Any, Any]]:
         """The parts that decide an image."""
         drawn = [self.sampler(), self.grid(), *filter(None, [self.scale()])]
-        return [*self._named("model", "diffusion"), *(spec.part for spec in drawn)]
+        return [*self._named("model", "diffusion"), *_parts_of(drawn)]
 
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
         named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
         named += [*filter(None, [self.scale()])]
         named += self.metrics() if self.evaluation.metrics else []
-        return [*self._named(*PLUGS), *(spec.part for spec in named)]
+        return [*self._named(*PLUGS), *_parts_of(named)]
 
     def _named(self, *sections: str) -> list[Part[Any, Any]]:
-        found = [options.part_of(name, getattr(self, name).model_dump()) for name in sections]
-        return [*filter(None, found)]
+        own = {name: getattr(self, name) for name in sections}
+        named = {name: options.part_of(name, one.model_dump()) for name, one in own.items()}
+        found = [(part, own[name].options) for name, part in named.items() if part is not None]
+        return [one for part, given in found for one in _and_named(part, given)]
 
     def recorded(self) -> Config:
         """The config with the files that its parts were imported from by this command."""
         files = [Import(**record) for record in imports.records(self.parts())]
         return self.model_copy(update={"imports": tuple(files)})
+
+
+def _parts_of(named: Iterable[specs.Spec]) -> list[Part[Any, Any]]:
+    return [part for spec in named for part in _and_named(spec.part, spec.options)]
+
+
+def _and_named(part: Part[Any, Any], given: Mapping[str, Any]) -> list[Part[Any, Any]]:
+    """The part, and those that its options name, such as the noise schedule of a process."""
+    registries = {key: names_of(known.annotation) for key, known in part.options.items()}
+    return [part] + [
+        registry.parts[given[key]]
+        for key, registry in registries.items()
+        if isinstance(registry, Registry) and given.get(key) in registry.parts
+    ]
 
 
 def dump(config: Config) -> str:

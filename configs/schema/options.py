@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from configs import values
-from configs.parts import KINDS, Part, PartError, Registry
+from configs.parts import KINDS, Part, Registry
+from configs.schema import specs
 from configs.schema.problems import Problem, nearest
 from configs.schema.sections import PLUGS, Data, Diffusion, Loss, Model, Optim, Plug
 from configs.schema.source import Values
@@ -87,12 +88,13 @@ def _complete(section: str, every: Values) -> list[Problem]:
     if not isinstance(name, str):
         name = values.show(name)
     try:
-        part, _ = registry(kind).find(_name(section, name))
-    except PartError as err:
+        named = specs.parse(_name(section, name), registry(kind), whole=False)
+    except specs.SpecError as err:
         if section == "data":  # a known data set says its shape, so none is asked for
             given.update({"channels": 1, "image_size": 1, **given})
         return [Problem(f"{section}.{key}", str(err))]
-    given[key] = part.name
+    part = named.part
+    given.update({key: part.name, **{k: v for k, v in named.given.items() if k not in given}})
     for option in [k for k, v in given.items() if v is None and not _known(k, part, schema)]:
         if _owners(section, option):  # older versions wrote category: null for every data set
             del given[option]

@@ -43,14 +43,14 @@ def load(
         source = read(path)
     except SourceError as err:
         raise ConfigError(str(err)) from err
-    return _resolve(source, overrides, path.parent if consent else None)
+    return _resolve(source, overrides, consent)
 
 
 def from_values(values: Values, name: str, overrides: Iterable[Override] = ()) -> Config:
     """Resolve values at hand, such as a checkpoint's; `name` is what errors call them."""
     source = Source(name)
     source.merge(values, name)
-    return _resolve(source, overrides, None)
+    return _resolve(source, overrides, consent=False)
 
 
 def find(path_or_name: str | Path) -> Path:
@@ -71,11 +71,11 @@ def find(path_or_name: str | Path) -> Path:
     raise ConfigError(f"--config {given}: there is no such file, here or in configs/{hint}")
 
 
-def _resolve(source: Source, overrides: Iterable[Override], folder: Path | None) -> Config:
-    """folder: where the files of `imports:` lie; None: none is imported."""
+def _resolve(source: Source, overrides: Iterable[Override], consent: bool) -> Config:
+    """consent: the files of `imports:` are imported."""
     overrides = list(overrides)
     typed = {key for key, *_ in overrides}
-    missing = _import(source, folder)
+    missing = _import(source, consent)
     chosen = _chosen(source.values)
     lines = _override(source, overrides, typed)
     values = _whole_numbers(source.values, [])
@@ -106,7 +106,7 @@ def _resolve(source: Source, overrides: Iterable[Override], folder: Path | None)
     return config
 
 
-def _import(source: Source, folder: Path | None) -> list[str]:
+def _import(source: Source, consent: bool) -> list[str]:
     """Run the files that `imports:` names, where the command line consents. Returns a line for each
     file that a saved config was made with and that is not here. Raises ConfigError with one line.
     """
@@ -115,11 +115,17 @@ def _import(source: Source, folder: Path | None) -> list[str]:
         raise ConfigError(f"{source.name}: imports: should be a list of files")
     try:
         for item in wanted:
-            if isinstance(item, str) and folder is not None:
-                beside = folder / item
-                imports.run(beside if beside.exists() else item, f"{source.name}: imports:")
-            elif not isinstance(item, dict) or item.keys() != {"file", "sha256"}:
+            if isinstance(item, str) and consent:
+                imports.run(item, f"{source.name}: imports:")
+            elif isinstance(item, str):
                 text = f"imports: {show(item)} is not imported by itself; add --import {show(item)}"
+                raise ConfigError(f"{source.name}: {text}")
+            elif not (
+                isinstance(item, dict)
+                and item.keys() == {"file", "sha256"}
+                and all(isinstance(value, str) for value in item.values())
+            ):
+                text = f"imports: {show(item)} should be the name of a file"
                 raise ConfigError(f"{source.name}: {text}")
         records = [item for item in wanted if isinstance(item, dict)]
     except imports.ImportFileError as err:

@@ -122,6 +122,9 @@ def read(path: Path) -> Source:
     for file in reversed(_chain(path)):
         values = _values(file)
         values.pop("extends", None)
+        if isinstance(wanted := values.get("imports"), list):  # each lies beside the file it is in
+            beside = [file.parent / item if isinstance(item, str) else item for item in wanted]
+            values["imports"] = [str(item) if isinstance(item, Path) else item for item in beside]
         source.merge(values, file.name)
     return source
 

@@ -68,8 +68,11 @@ class Spec:
         return ":".join(parts)
 
 
-def parse(text: str, registry: Registry[Any, Any]) -> Spec:
-    """Read a spec. Raises SpecError with the nearest name, or with what would be right."""
+def parse(text: str, registry: Registry[Any, Any], whole: bool = True) -> Spec:
+    """Read a spec. whole: every option without a default must be there.
+
+    Raises SpecError with the nearest name, or with what would be right.
+    """
     first, *said = re.split("[:,]", text.strip())
     try:
         part, implied = registry.find(first)
@@ -88,7 +91,7 @@ def parse(text: str, registry: Registry[Any, Any]) -> Spec:
         if key in spec.given:
             raise SpecError(f"{text}: {key} is given twice")
         spec = spec.with_option(key, value)
-    if lacks := [key for key in known if key not in spec.options]:
+    if whole and (lacks := [key for key in known if key not in spec.options]):
         should = values.words(part.options[lacks[0]].annotation)
         raise SpecError(f"{text}: {lacks[0]} is missing; it should be {should}")
     return spec

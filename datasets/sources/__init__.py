@@ -12,4 +12,4 @@ from datasets.sources import (  # noqa: F401  (each registers its data set)
     lsun,
     mnist,
 )
-from datasets.sources.find import ROOT, data_path, find_splits, hold_out
+from datasets.sources.find import ROOT, data_path, find_splits, hold_out, source_name

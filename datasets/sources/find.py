@@ -20,17 +20,31 @@ def find_splits(config: Config, root: Path) -> Splits:
     `data.holdout` of the training split, which depends only on the number of images.
     """
     data = config.data
-    name = data.dataset if data.dataset in SOURCES else data.dataset.upper()
     try:
-        source, _ = SOURCES.find(name)
+        source, _ = SOURCES.find(source_name(data))
     except PartError as err:
         raise ValueError(f"data.dataset: {err}") from err
-    train, test = source.build(data_path(data, root), data.download, **data.options)
+    found = source.build(data_path(data, root), data.download, **data.options)
+    try:
+        train, test = found
+    except TypeError as err:
+        raise ValueError(f"{source} ({source.place}) gives no (training, held-out) pair") from err
+    for split in filter(None, (train, test)):
+        if not len(split.reader):
+            raise ValueError(f"{source} ({source.place}) gives a split without images")
+        if split.labels is not None and len(split.labels) != len(split.reader):
+            counts = f"{len(split.labels)} labels for {len(split.reader)} images"
+            raise ValueError(f"{source} ({source.place}) gives {counts}")
     if data.test_path is not None:
         test = read_test_folder(Path(data.test_path).expanduser(), train.classes)
     if test is None and data.holdout > 0:
         return hold_out(train, data.holdout)
     return train, test
+
+
+def source_name(data: DataConfig) -> str:
+    """The registered name of the config's data set, which a config may write in lower case."""
+    return data.dataset if data.dataset in SOURCES else data.dataset.upper()
 
 
 def data_path(data: DataConfig, root: Path) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from configs.values import Count
 from functions.parts import PROCESSES
 from functions.process.base import VariancePreserving
 from functions.process.schedules import Beta, Name, beta_schedule
@@ -30,7 +32,7 @@ class VP(VariancePreserving):
         schedule: Name = "linear",
         beta_start: Beta = 1e-4,
         beta_end: Beta = 0.02,
-        steps: Count = 1000,
+        steps: Annotated[int, Ge(1), Le(1_000_000)] = 1000,
     ) -> None:
         betas = torch.from_numpy(beta_schedule(schedule, beta_start, beta_end, steps))
         if beta_start > beta_end:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
 
+from configs.parts import Part
 from configs.schema import Config
 from configs.schema.specs import Spec
 from datasets import ImageDataset
@@ -15,6 +19,8 @@ from functions import metrics
 from models.features import Extractor
 from runners.machine.processes import Ranks
 from runners.measure.reference import Reference
+
+log = logging.getLogger("skip_step")
 
 
 def extractor_for(config: Config, dataset: ImageDataset, cache: Path, ranks: Ranks) -> Extractor:
@@ -46,14 +52,23 @@ def measure(
     extractor: Extractor,
     config: Config,
     device: torch.device,
-) -> dict[str, float]:
-    """Measure samples by every metric: figures by label, a deviation under its label + "_std"."""
+) -> dict[str, float | None]:
+    """Measure samples by every metric: figures by label, a deviation under its label + "_std".
+    None: the metric has no finite value, which a warning says.
+    """
     seen = metrics.Seen(features, logits, reference, device)
-    figures: dict[str, float] = {}
+    figures: dict[str, float | None] = {}
     for spec in measured(config, logits is not None):
         label = metrics.label(spec.part.facts.label, extractor, len(features))
         found = spec.build(seen, **spec.options)
         value, *deviation = found if isinstance(found, tuple) else (found,)
-        figures[label] = float(value)
-        figures |= {f"{label}_std": float(std) for std in deviation}
+        figures[label] = _finite(value, spec.part)
+        figures |= {f"{label}_std": _finite(std, spec.part) for std in deviation}
     return figures
+
+
+def _finite(value: SupportsFloat, part: Part[Any, Any]) -> float | None:
+    if math.isfinite(found := float(value)):
+        return found
+    log.warning("%s (%s) gives %s; its place stays empty", part, part.place, found)
+    return None

@@ -22,7 +22,7 @@ log = logging.getLogger("skip_step")
 
 def write_evaluation(
     folder: Path,
-    figures: Mapping[str, float],
+    figures: Mapping[str, float | None],
     meter: Meter,
     recipe: Recipe,
     took: Mapping[str, Any],
@@ -50,7 +50,7 @@ def write_evaluation(
         files.move_aside(path)
     files.write_text(path, json.dumps(record, indent=1) + "\n")
     for label, value in figures.items():
-        print(f"{label:>28}  {value:.6g}", flush=True)
+        print(f"{label:>28}  {'-' if value is None else f'{value:.6g}'}", flush=True)
     distance = metrics.METRICS.parts["distance"].facts.label
     yardstick = metrics.label(distance, meter.extractor, len(meter.reference.features) // 2)
     print(f"{yardstick + ' of real halves':>28}  {meter.reference.split_distance:.6g}")

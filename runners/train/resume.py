@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def open_run(
             f"{now['images']} now); restore them, or start another --doc"
         )
     ranks.on_first(lambda: _set_damaged_aside(run, state["step"]))
+    ranks.on_first(lambda: _renew_imports(run, state["config"].get("imports", ()), config))
     log.info("resuming from %s", path)
     return state
 
@@ -92,6 +94,19 @@ def identity(dataset: ImageDataset) -> dict[str, Any]:
     """
     form = "decoded" if dataset.in_memory else "streamed"
     return {"images": len(dataset), form: dataset.fingerprint()}
+
+
+def _renew_imports(run: Path, before: Iterable[Mapping[str, str]], config: Config) -> None:
+    """Write the SHA-256 of imports that have changed since into the run's config.yml."""
+    known, path = {record["file"]: record["sha256"] for record in before}, run / "config.yml"
+    changed = [new for new in config.imports if known.get(new.file, new.sha256) != new.sha256]
+    if not changed:
+        return
+    text = path.read_text(encoding="utf-8")
+    for new in changed:
+        text = text.replace(known[new.file], new.sha256)
+    files.move_aside(path)
+    files.write_text(path, text)
 
 
 def _set_damaged_aside(run: Path, step: int) -> None:
