@@ -1,15 +1,18 @@
-# Everything from nothing: `make demo`, `make test`, `make lint`, `make bench`. Needs Python 3.11 to 3.13.
+# Everything from nothing: `make demo`, `make test`, `make fast`, `make lint`, `make bench`. Needs Python 3.11 to 3.13.
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
 
-.PHONY: demo test lint bench
+.PHONY: demo test fast lint bench
 
 demo: $(VENV)/run.done
 	$(RUN) docs/demo.py
 
 test: $(VENV)/test.done
 	$(RUN) -m pytest
+
+fast: $(VENV)/test.done
+	$(RUN) -m pytest -m "not slow"
 
 lint: $(VENV)/test.done
 	$(VENV)/bin/ruff check .
