@@ -94,36 +94,6 @@ def test_a_checkpoint_never_imports(own, tmp_path):
     assert not trace.exists()
 
 
-PREFIX = "from functions.samplers import SAMPLERS\n\n"
-FACTS = '@SAMPLERS.part(title="x", paper="", order="1", nfe="S")\n'
-
-
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("def broken(:\n", "bad.py:1: does not parse: "),
-        ("\n1 / 0\n", "bad.py:2: ZeroDivisionError: division by zero"),
-        (PREFIX + '@SAMPLERS.part(title="x", paper="", order="1")\ndef f(): ...\n',
-         "bad.py:3: sampler 'f' lacks nfe"),
-        (PREFIX + '@SAMPLERS.part("ddim", title="x", paper="", order="1", nfe="S")\ndef f(): ...\n',
-         "bad.py:3: sampler 'ddim' takes the name ddim, which is that of functions/samplers/"),
-        (PREFIX + FACTS + 'def f(a=1): ...\n',
-         "bad.py:3: sampler 'f' has an option a without annotation"),
-        (PREFIX + FACTS + 'def f(a: int = 1.5): ...\n',
-         "bad.py:3: sampler 'f' has a 1.5 by default; it should be a whole number"),
-        (PREFIX + FACTS + 'def f(a: "Int"): ...\n',
-         "bad.py:3: sampler 'f' has an annotation that cannot be read: name 'Int' is not defined"),
-        (None, "--import bad.py: No such file or directory"),
-    ],
-)  # fmt: skip
-def test_a_bad_import_is_one_line_with_file_and_line(tmp_path, source, told):
-    if source is not None:
-        (tmp_path / "bad.py").write_text(source)
-    code, output = run("--import", "bad.py", "--list_samplers", cwd=tmp_path)
-    assert code == 2
-    assert told in output and output.count("\n") == 1, output
-
-
 def test_ranges_are_checked_before_anything_is_built(own):
     for key, value, told in (
         ("loss.delta", "-1", "a number above 0"),

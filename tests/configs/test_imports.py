@@ -194,3 +194,34 @@ def test_a_metric_without_a_value_and_one_that_fails(bring, tmp_path, capsys, bo
         assert '"mine[classifier]-8": null' in next(tmp_path.rglob("eval.json")).read_text()
     else:
         assert code == 1 and "mine.py:6: KeyError: 'boom'" in output.err
+
+
+PREFIX = "from functions.samplers import SAMPLERS\n\n"
+FACTS = '@SAMPLERS.part(title="x", paper="", order="1", nfe="S")\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("def broken(:\n", "bad.py:1: does not parse: "),
+        ("\n1 / 0\n", "bad.py:2: ZeroDivisionError: division by zero"),
+        (PREFIX + '@SAMPLERS.part(title="x", paper="", order="1")\ndef f(): ...\n',
+         "bad.py:3: sampler 'f' lacks nfe"),
+        (PREFIX + '@SAMPLERS.part("ddim", title="x", paper="", order="1", nfe="S")\ndef f(): ...\n',
+         "bad.py:3: sampler 'ddim' takes the name ddim, which is that of functions/samplers/"),
+        (PREFIX + FACTS + 'def f(a=1): ...\n',
+         "bad.py:3: sampler 'f' has an option a without annotation"),
+        (PREFIX + FACTS + 'def f(a: int = 1.5): ...\n',
+         "bad.py:3: sampler 'f' has a 1.5 by default; it should be a whole number"),
+        (PREFIX + FACTS + 'def f(a: "Int"): ...\n',
+         "bad.py:3: sampler 'f' has an annotation that cannot be read: name 'Int' is not defined"),
+        (None, "--import bad.py: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_a_bad_import_is_one_line_with_file_and_line(tmp_path, monkeypatch, capsys, source, told):
+    monkeypatch.chdir(tmp_path)
+    if source is not None:
+        (tmp_path / "bad.py").write_text(source)
+    assert main.main(["--import", "bad.py", "--list_samplers"]) == 2
+    output = capsys.readouterr().err
+    assert told in output and output.count("\n") == 1, output

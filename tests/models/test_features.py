@@ -32,7 +32,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file in torch-fidelity's layout with random weights that keep the signal's size."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -56,12 +56,12 @@ def weights(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def extractor(weights):
     return open_inception(weights, "cpu")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Two folders of smooth random images, the first one darker."""
     rng, paths = np.random.default_rng(0), []
@@ -80,7 +80,7 @@ def _images(folder):
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def theirs(weights, folders):
     """Figures of the two folders by torch-fidelity."""
     from torch_fidelity import calculate_metrics
@@ -273,7 +273,7 @@ def test_the_downloaded_file_is_used_but_never_a_damaged_one(hub, weights, monke
 # The classifier
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def digits():
     from sklearn.datasets import load_digits
 
@@ -282,7 +282,7 @@ def digits():
     return torch.from_numpy(pixels)[:, None], torch.from_numpy(data.target)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(digits, tmp_path_factory):
     cache = tmp_path_factory.mktemp("classifier") / "new" / "folder"
     before = torch.get_rng_state()
