@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 RUN     = $(VENV)/bin/python
+# Two processes of one thread each: a thread of torch gains little on small networks. A file stays whole.
+TESTS   = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test fast lint bench
 
@@ -9,10 +11,10 @@ demo: $(VENV)/run.done
 	$(RUN) docs/demo.py
 
 test: $(VENV)/test.done
-	$(RUN) -m pytest
+	$(TESTS)
 
 fast: $(VENV)/test.done
-	$(RUN) -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 lint: $(VENV)/test.done
 	$(VENV)/bin/ruff check .

@@ -46,6 +46,7 @@ def command(folder, *words):
     return output
 
 
+@pytest.mark.slow
 def test_every_kind_of_part_has_a_recipe_that_works(own):
     saved = yaml.safe_load((own / "exp/logs/mine/config.yml").read_text())
     digest = hashlib.sha256((own / "my_parts.py").read_bytes()).hexdigest()
@@ -62,6 +63,7 @@ def test_every_kind_of_part_has_a_recipe_that_works(own):
     assert (own / "exp/image_samples/mine/my_picture/my_picture_1.png").exists()
 
 
+@pytest.mark.slow
 def test_a_report_cites_them(own):
     command(own, "--sweep", "--samplers", "my_sampler,ddim@my_grid", "--timesteps", "2,4")
     page = (own / "exp/sweeps/mine/report.html").read_text()
@@ -74,6 +76,7 @@ def test_a_report_cites_them(own):
     assert "nearest[classifier]-16" in table[0] and len(table) == 5
 
 
+@pytest.mark.slow
 def test_a_run_asks_for_the_file_that_it_was_trained_with(own):
     code, output = run("--doc", "mine", "--sample", "--images", "--ni", cwd=own)
     assert code == 2
@@ -94,6 +97,7 @@ def test_a_checkpoint_never_imports(own, tmp_path):
     assert not trace.exists()
 
 
+@pytest.mark.slow
 def test_ranges_are_checked_before_anything_is_built(own):
     for key, value, told in (
         ("loss.delta", "-1", "a number above 0"),

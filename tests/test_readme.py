@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from tests.commands import ROOT
 
 
+@pytest.mark.slow
 def test_the_python_block_trains_and_samples(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)

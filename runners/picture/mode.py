@@ -14,6 +14,7 @@ are its options, and the command line has a flag for each of them:
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +122,7 @@ class Session:
         return paths
 
 
-class Mode:
+class Mode(ABC):
     """One way to picture a model. The constructor refuses wrong options by a ValueError whose text
     begins with the flag at fault ("--size 4: ..."), or follows the mode's own ("needs ...").
     """
@@ -155,6 +156,6 @@ class Mode:
         """
         return walk
 
+    @abstractmethod
     def draw(self, session: Session) -> list[Path]:
         """Write the pictures. Return their paths, the one to look at first."""
-        raise NotImplementedError

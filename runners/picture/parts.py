@@ -23,12 +23,14 @@ class PictureFacts(Facts):
 
     def match(self, build: Callable[..., Any]) -> None:
         """Check that every option has its help. Raises PartError."""
+        if missing := getattr(build, "__abstractmethods__", ()):
+            raise PartError(f"has no method {', '.join(missing)}")
         options = inspect.signature(build).parameters
         if self.flag and self.flag not in options:
             raise PartError(f"has the flag {self.flag}, which is none of its options")
-        missing = [key for key in ("", *options) if key not in (*self.helps, self.flag or None)]
-        if missing:
-            texts = ", ".join(repr(key) for key in missing)
+        helpless = [key for key in ("", *options) if key not in (*self.helps, self.flag or None)]
+        if helpless:
+            texts = ", ".join(repr(key) for key in helpless)
             raise PartError(
                 f"lacks help for {texts}; helps= has one text per option, and one for ''"
             )

@@ -194,6 +194,7 @@ def test_usage_is_one_line_and_exit_code_2(capsys, argv, told):
     assert "\n" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
@@ -228,6 +229,7 @@ def test_what_does_not_go_together_is_one_line(capsys, argv, told):
     assert streams.out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
@@ -527,6 +529,7 @@ def test_dry_run_tells_everything_and_writes_nothing(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dry_run_without_the_data_says_what_is_missing(capsys, tmp_path):
     assert main.main([*CIFAR, "--dry_run"]) == 0
     out = capsys.readouterr().out
@@ -599,6 +602,7 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
     assert "examples:" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_program_itself():
     version = program("--version")
     assert (version.returncode, version.stdout) == (0, "skip-step 0.2.0\n")

@@ -50,6 +50,9 @@ from runners.picture import PICTURES, Mode
 @dataclass(frozen=True)
 class Mine(Mode):
     {option}: Count = 1
+
+    def {method}(self, session):
+        return []
 """
 
 
@@ -145,6 +148,7 @@ def test_an_import_that_is_no_file_is_refused(tmp_path, item):
         (LOSS.replace("def mine(denoiser, x0", "def mine(x0"), "should begin with the parameters"),
         (LOSS.replace("delta: Positive", "delta: object.__class__"), "has delta 1 by default"),
         (LOSS.replace("part(", "part('a b', "), "'a b' has a name that is not made of letters"),
+        (PICTURE.format(option="size", method="paint"), "'mine' has no method draw"),
         (SOURCE.format(body="None").replace('"yes"', '"maybe"'), "labels maybe; it should be yes"),
     ],
 )
@@ -155,7 +159,7 @@ def test_a_part_that_would_fail_later_is_refused(bring, text, told):
 
 @pytest.mark.parametrize("option", ["seed", "timesteps"])
 def test_a_picture_mode_takes_no_flag_of_the_program(bring, option, capsys):
-    bring(PICTURE.format(option=option))
+    bring(PICTURE.format(option=option, method="draw"))
     assert main.main(["--doc", "x", "--sample", "--mine"]) == 2
     told = capsys.readouterr().err
     assert f"--{option} of picture mode mine is a flag already" in told and "mine.py:" in told
@@ -180,6 +184,7 @@ def test_a_data_source_that_breaks_its_word_is_named(bring, tmp_path, capsys, bo
     assert told in output and "mine.py:" in output and "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["float('nan')", "{}['boom']"])
 def test_a_metric_without_a_value_and_one_that_fails(bring, tmp_path, capsys, body):
     exp = ["--exp", str(tmp_path), "--doc", "x"]

@@ -98,6 +98,7 @@ def test_workers_change_nothing(streamed, held, workers):
     assert_same(take(streamed, 6, 8, 2), wanted)
 
 
+@pytest.mark.slow
 def test_spawned_workers_change_nothing(folder, held, tmp_path):
     files = {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*.png")}
     zipped = write_zip(tmp_path / "data.zip", files)
@@ -222,6 +223,7 @@ def tell(process):
     process.stdin.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="needs POSIX signals")
 def test_workers_outlive_a_schedulers_signals_and_a_dead_one_is_an_error(trainer):
     process, workers = trainer

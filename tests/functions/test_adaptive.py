@@ -43,6 +43,7 @@ def test_it_follows_the_exact_flow_to_its_tolerance(process, ends):
     assert 30 < spent[0] < spent[1] < spent[2] < 400, spent
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_neighbours():
     """Every image has its own steps: alone or in company it is the same."""
     predict, ends = asking(VP(), Mixture()), (999.0, -1.0)

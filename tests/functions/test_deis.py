@@ -21,6 +21,7 @@ def end_errors(process, grid, plans):
     return [float(gap.square().mean().sqrt()) for gap in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])
 @pytest.mark.parametrize("steps", [5, 10, 20])
 @pytest.mark.parametrize("order", [2, 3])
@@ -38,6 +39,7 @@ def test_deis_in_lambda_is_not_worse_than_ddim_on_a_uniform_grid(process, steps,
     assert full > 2 * plain or steps == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", ["logsnr", "karras"])
 @pytest.mark.parametrize("steps", [10, 20])
 def test_where_steps_in_lambda_are_even_deis_keeps_its_degree(grid, steps):

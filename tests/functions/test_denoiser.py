@@ -184,6 +184,7 @@ def test_what_a_denoiser_cannot_be_is_refused():
             Denoiser(Constant(None), process, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["digits", "digits_cld", "digits_blur"])
 def test_a_trained_model_is_opened_with_its_mixed_score(tmp_path, config):
     """What training saved as its held-out loss, --test finds again."""

@@ -128,6 +128,7 @@ def test_cld_coefficients_and_trajectories(nfe, order):
     assert (pack(TRAJ[f"{key}_ref"][-1]) - want[-1]).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_cld_finds_the_exact_probability_flow():
     cld, exact = CLD(), Exact(CLD(), TRAJ["m"], TRAJ["sd"])
     plan = SAMPLERS["deis"](cld, GRIDS["power"](cld, 1000), 3)
@@ -284,6 +285,7 @@ SOLVERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize(("name", "options", "order"), SOLVERS, ids=str)
 def test_order_of_convergence(name, options, order, case):
@@ -310,6 +312,7 @@ def linear_blur(t):
     return sigma / variance, 0.3 * a, variance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "lam"), [*[("gddim", lam) for lam in (0.1, 1.0)], ("euler", 1)])
 @pytest.mark.parametrize("process", [CLD(), Blur(4)], ids=["cld", "blur"])
 def test_noise_leads_to_the_exact_mean_and_covariance(process, name, lam):
@@ -337,6 +340,7 @@ def test_noise_leads_to_the_exact_mean_and_covariance(process, name, lam):
     assert errors[1] < 0.5 and 1.6 < errors[0] / errors[1] < 2.4, errors
 
 
+@pytest.mark.slow
 def test_cld_with_noise_has_the_moments_when_drawn():
     """20,000 pairs, each number within 5 of its own standard errors for normal draws; the error of
     2,000 steps (the test above) is below one.

@@ -91,6 +91,7 @@ def test_deis_equals_the_reference(ts, variable, theirs, riemann, order, kind):
         close(got, DEIS[f"finalquad__{ts}__{theirs}{order}__{kind}"], 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("theirs", TABLEAUX)
 @pytest.mark.parametrize("ts", CONTINUOUS)
@@ -123,6 +124,7 @@ DISCRETE_QUAD = [k for k in DISCRETE if k.startswith("finalquad__") and "__n10__
 DISCRETE_OTHER = [k for k in DISCRETE if k.startswith("final__")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", DISCRETE_QUAD + DISCRETE_OTHER)
 def test_deis_equals_the_reference_on_a_tabulated_schedule(key):
     _, ts, n, method, kind, _ = key.split("__")
@@ -173,6 +175,7 @@ LOWERED = {"deis2": (20,), "deis3": (20,), "deis2_lowered": (10,), "deis3_lowere
 RUNS = [(peer, steps) for peer in PEERS for steps in LOWERED.get(peer, (10, 20))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(("peer", "steps"), RUNS)
 def test_samplers_equal_the_schedulers_of_diffusers(peer, steps, kind):

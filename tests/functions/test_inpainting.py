@@ -73,6 +73,7 @@ def filled(plan: Plan, known: float, count: int) -> torch.Tensor:
     return x[..., 1].flatten()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [0.5, -1.0])
 def test_repaint_fills_with_the_right_mean_and_variance_and_replacement_does_not(known) -> None:
     plan = ddpm(VP(), uniform(VP(), 50))
@@ -146,6 +147,7 @@ class Row:
         return float(torch.stack(gaps).square().mean().sqrt())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [VPSDE(), CLD(), Blur(Row.side)], ids=["vpsde", "cld", "blur"])
 def test_what_repaint_does_by_itself_is_better_than_replacement(process) -> None:
     exact, plan = Row(process), ddim(process, power(process, 30))

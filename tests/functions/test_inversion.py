@@ -52,6 +52,7 @@ def there_and_back(process, predict, steps: int, back) -> tuple[float, torch.Ten
     return float((process.drop(x) - images).abs().max()), ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_round_trip_falls_with_the_square_of_the_steps(name) -> None:
     process = PROCESSES[name]
@@ -61,6 +62,7 @@ def test_the_round_trip_falls_with_the_square_of_the_steps(name) -> None:
     assert slope > 1.75 and error[1] < 0.01, (error, slope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "vpsde"])
 def test_two_modes_come_back_too(name) -> None:
     process = PROCESSES[name]
@@ -80,6 +82,7 @@ def _told(process, model):
     return lambda x, t: model.eps(x, process.alpha(torch.tensor(t, dtype=torch.float64)) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_encoded_data_are_as_large_as_the_prior(name) -> None:
     process = PROCESSES[name]

@@ -99,6 +99,7 @@ def test_closed_form_is_the_exact_mean_of_fresh_and_of_its_gradient(case, monkey
     close(gradient(denoiser, closed), sum(gradients) / 2, 1e-13)
 
 
+@pytest.mark.slow
 def test_closed_form_is_the_mean_over_many_draws(case):
     denoiser, batch, _ = case
     torch.manual_seed(0)

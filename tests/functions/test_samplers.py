@@ -59,6 +59,7 @@ def compare(plan, denoiser, z, key, steps_key, draws):
         torch.testing.assert_close(x0, z[f"{key}__x0"][k], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("eta", ["0", "0.5", "1"])
 @pytest.mark.parametrize("steps", [10, 50])
@@ -183,6 +184,7 @@ class Spread(Gauss):
     std = torch.linspace(0.1, 1.2, 16, dtype=torch.float64).view(1, 1, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
 @pytest.mark.parametrize(("name", "options", "order"), ORDERS, ids=lambda v: str(v))
 def test_deterministic_samplers_converge_at_their_order(name, options, order, span):
@@ -237,6 +239,7 @@ def test_every_sampler_spends_what_was_published_and_never_asks_at_the_clean_end
 EXACT = [(n, o) for n, o, _ in ORDERS] + [("heun", {"churn": 40.0}), ("ddpm", {})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", ["uniform", "karras", "power", "trailing", "logsnr", "quad"])
 @pytest.mark.parametrize(("name", "options"), EXACT, ids=lambda v: str(v))
 def test_a_single_data_point_is_found_exactly_by_every_sampler_on_every_grid(name, options, grid):
@@ -313,6 +316,7 @@ def moments(plan: Plan, process, start: tuple[float, float]) -> tuple[float, flo
     return x[0], float(np.linalg.norm(x[1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])
 @pytest.mark.parametrize(("name", "options"), STOCHASTIC, ids=lambda v: str(v))
 def test_stochastic_samplers_converge_to_the_datas_mean_and_spread(name, options, process):
@@ -334,6 +338,7 @@ def test_stochastic_samplers_converge_to_the_datas_mean_and_spread(name, options
     assert errors[-1] < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), STOCHASTIC, ids=lambda v: str(v))
 def test_drawn_samples_have_the_computed_mean_and_spread(name, options):
     """The walk itself, with real noise, against the moments pushed through exactly."""

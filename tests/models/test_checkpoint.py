@@ -228,6 +228,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
 def test_a_disk_that_fills_while_writing(tmp_path):
     save(tmp_path / "ckpt_1.pth", {"step": 1})
@@ -349,6 +350,7 @@ def test_prune_removes_partial_files_of_dead_writers_only(tmp_path, monkeypatch)
     assert {p.name for p in tmp_path.iterdir()} == {mine.name, live.name, far.name}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_killed_while_saving(tmp_path):
     code = f"""

@@ -97,6 +97,7 @@ def theirs(weights, folders):
     return [found[name] for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 64])
 def test_figures_equal_torch_fidelity(theirs, extractor, folders, batch):
     sets = []
@@ -244,6 +245,7 @@ def test_without_network_one_line_says_what_to_do(hub, monkeypatch):
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_download_is_checked_and_kept_whole_or_not_at_all(hub, weights, monkeypatch):
     content = weights.read_bytes()
     monkeypatch.setattr(
@@ -292,6 +294,7 @@ def trained(digits, tmp_path_factory):
     return made, cache
 
 
+@pytest.mark.slow
 def test_the_classifier_reads_digits(digits, trained):
     made, _ = trained
     images, labels = digits
@@ -330,6 +333,7 @@ def _small(n=40):
     return (noise + 100 * labels.view(-1, 1, 1, 1)).byte(), 7 - 3 * labels
 
 
+@pytest.mark.slow
 def test_training_is_a_function_of_data_and_seed(tmp_path):
     torch.manual_seed(1)
     first = train_classifier(*_small(), tmp_path / "a", "cpu", seed=3)

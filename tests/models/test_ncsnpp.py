@@ -347,6 +347,7 @@ def test_the_answer_has_the_layout_of_the_images_and_they_are_untouched(last):
     assert torch.allclose(network(x.contiguous(), torch.tensor([3])), y, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"fir": False, "embedding": "positional"}])
 def test_compiles_as_one_graph(options):
     network = small(**options)

@@ -123,6 +123,7 @@ def test_both_ways_of_upsampling_are_doubling_then_convolving(side):
     assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(*grads, strict=True))
 
 
+@pytest.mark.slow
 def test_compiles_as_one_graph():
     explained = torch._dynamo.explain(small())(torch.randn(2, 3, 8, 8), torch.tensor([3, 4]))
     assert explained.graph_count == 1

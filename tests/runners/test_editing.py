@@ -53,6 +53,7 @@ def plain(exp: Path, folder: str, count: int, *words: str) -> list[np.ndarray]:
     return [pixels(made / f"{i}.png") for i in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddim", "ddpm_noisy", "rk45:1:1"])
 def test_ends_of_an_interpolation_are_the_samples_of_their_seeds(exp: Path, kind: str) -> None:
     name, sampler = f"ends_{kind.split(':')[0]}", ["--sample_type", kind]
@@ -65,6 +66,7 @@ def test_ends_of_an_interpolation_are_the_samples_of_their_seeds(exp: Path, kind
     assert {p.suffix for p in between.glob("interpolation.*")} == {".png", ".gif", ".webp"}
 
 
+@pytest.mark.slow
 def test_four_seeds_are_the_corners_of_a_grid(exp: Path) -> None:
     made = sample(exp, "four", "--interpolation", "--seeds", "1,2,3,4", "--points", "3")
     for corner, seed in (("0_0", 1), ("0_2", 2), ("2_0", 3), ("2_2", 4)):
@@ -81,6 +83,7 @@ def test_four_seeds_are_the_corners_of_a_grid(exp: Path) -> None:
     assert len(lasts) == 8 and min(lasts[::2]) > 5 * max(lasts[1::2]), lasts
 
 
+@pytest.mark.slow
 def test_two_images_are_encoded_and_come_back(exp: Path, capsys) -> None:
     paths = [str(exp / f"given/{name}.png") for name in "ab"]
     for name in "ab":
@@ -99,6 +102,7 @@ def test_two_images_are_encoded_and_come_back(exp: Path, capsys) -> None:
     assert errors[1] < errors[0] / 4 and errors[1] < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["replace", "repaint:2:3"])
 @pytest.mark.parametrize("mask", ["half", "random:0.4", "brush"])
 def test_known_pixels_of_an_inpainting_are_those_of_the_input(exp: Path, mask, how) -> None:
@@ -130,6 +134,7 @@ def test_a_fill_does_not_depend_on_what_the_hole_hides_or_on_how_many_there_are(
     assert np.array_equal(pixels(one / "a_0.png"), pixels(two / "a_0.png"))
 
 
+@pytest.mark.slow
 def test_the_same_fill_is_recorded_the_same_however_it_is_typed(exp: Path) -> None:
     words = ["--inpaint", "--mask", "half", "--fills", "1", "--image", str(exp / "given/a.png")]
     words += ["--timesteps", "3"]
@@ -147,6 +152,7 @@ ROUNDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", ROUNDED)
 def test_where_a_strength_begins_is_told_and_rounding_warned_of(
     exp: Path, strength, capsys
@@ -156,6 +162,7 @@ def test_where_a_strength_begins_is_told_and_rounding_warned_of(
     assert ROUNDED[strength] in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_strength_0_returns_the_input_and_strength_1_ignores_it(exp: Path) -> None:
     words = ["--img2img", "--image", str(exp / "given"), "--strength"]
     made = {s: sample(exp, f"strength{s}", *words, s) for s in ("0", "0.5", "1")}
@@ -193,6 +200,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "told"), REFUSED)
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
     exp: Path, words, told, capsys

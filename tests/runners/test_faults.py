@@ -20,6 +20,7 @@ def said(output: str) -> None:
     assert output.count("error:") == 1 and "Traceback" not in output, output
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--training.snapshot_freq", "2"]
     assert main([*words, "--training.n_iters", "2"]) == 0
@@ -59,6 +60,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, capsys, verb: str) -> No
     said(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others(tmp_path: Path) -> None:
     words = [*TINY, "--exp", str(tmp_path), "--doc", "digits", "--training.n_iters", "100000"]
     process = start(*words, processes=2)
@@ -93,6 +95,7 @@ def test_inception_that_is_missing_says_what_to_put_where(tmp_path: Path, capsys
     assert not list((tmp_path / "image_samples").rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_the_program_starts_where_a_package_named_datasets_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "site/datasets"
     package.mkdir(parents=True)

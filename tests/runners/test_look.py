@@ -30,6 +30,7 @@ def folder(path: Path, count: int, colour: tuple[int, ...] = ()) -> list[str]:
     return ["--data.dataset", "FOLDER", "--data.path", str(path), "--data.image_size", "32"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_remarks_grey_images_and_endless_training(capsys, tmp_path: Path) -> None:
     grey = [*folder(tmp_path / "grey", 60), "--data.holdout", "0"]
     text = described(capsys, *grey)
@@ -43,17 +44,20 @@ def test_a_dry_run_remarks_grey_images_and_endless_training(capsys, tmp_path: Pa
     assert "60 images as 1x32x32" in text and "note:" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coloured", [(0,), (99,)])
 def test_one_image_in_colour_among_the_first_hundred_is_enough(capsys, tmp_path, coloured) -> None:
     words = folder(tmp_path / "some", 110, coloured)
     assert "grey" not in described(capsys, *words, "--data.holdout", "0")
 
 
+@pytest.mark.slow
 def test_images_after_the_first_hundred_are_not_looked_at(capsys, tmp_path: Path) -> None:
     words = folder(tmp_path / "late", 110, (105,))
     assert "the first 100 images are grey" in described(capsys, *words, "--data.holdout", "0")
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_an_image_that_cannot_be_read(capsys, tmp_path: Path) -> None:
     words = [*folder(tmp_path / "bad", 3), "--data.holdout", "0"]
     (tmp_path / "bad/001.png").write_bytes(b"no picture")

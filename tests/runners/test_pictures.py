@@ -80,6 +80,7 @@ def samples(exp: Path, folder: str, count: int, *more: str, doc: str = "digits")
     return np.stack([image(exp / "image_samples" / folder / f"{i}.png") for i in range(count)])
 
 
+@pytest.mark.slow
 def test_a_sequence_ends_with_the_plain_samples(exp: Path) -> None:
     more = ["--sample_type", "ddpm_noisy"]  # fresh noise in every step
     assert main(words(exp, "--sequence", "--n_samples", "66", "--frames", "4", *more)) == 0
@@ -181,6 +182,7 @@ def test_a_grid_holds_the_plain_samples_row_by_row(exp: Path) -> None:
         assert np.array_equal(array[y : y + 80 : 10, x : x + 80 : 10], small)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "told"),
     [
@@ -207,6 +209,7 @@ def test_the_evaluations_beside_those_of_the_walk_are_kept(exp: Path) -> None:
     assert "nfe_beside" not in (folder / "samples.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_evaluations_are_those_of_the_walk_that_is_walked(exp: Path, capsys) -> None:
     assert main(words(exp, "--grid", "1x1", "-i", "one")) == 0
     given = ["--image", str(exp / "image_samples/one/0.png")]
@@ -237,6 +240,7 @@ class Pixels:
         return images.flatten(1).float(), None
 
 
+@pytest.mark.slow
 def test_neighbours_are_the_nearest_training_images(exp: Path, monkeypatch) -> None:
     monkeypatch.setattr(evaluate, "extractor_for", lambda *_: Pixels())
     assert main(words(exp, "--nearest", "--n_samples", "3", "--neighbours", "4")) == 0
@@ -257,6 +261,7 @@ def test_neighbours_are_the_nearest_training_images(exp: Path, monkeypatch) -> N
         assert page.width > 5 * 80 and page.height > 3 * 80
 
 
+@pytest.mark.slow
 def test_other_training_images_are_other_pictures(exp: Path, monkeypatch, capsys) -> None:
     """Though data.path may be the same: what lies in a folder can change."""
     monkeypatch.setattr(evaluate, "extractor_for", lambda *_: Pixels())
@@ -275,6 +280,7 @@ def test_other_training_images_are_other_pictures(exp: Path, monkeypatch, capsys
     assert "--neighbours 10: only 9 training images" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_its_folder_and_another_is_refused(exp: Path, capsys) -> None:
     one = words(exp, "--sequence", "-i", "own", "--frames", "3", "--n_samples", "1")
     assert main(one) == 0
@@ -308,6 +314,7 @@ def test_a_failed_picture_leaves_no_folder_behind(exp: Path, tmp_path: Path, cap
     assert not list((tmp_path / "image_samples").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_signal_leaves_no_claim_behind(exp: Path, name: str) -> None:
     more = ["--grid", "9x9", "-i", f"stopped/{name}", "--timesteps", "999"]
@@ -358,6 +365,7 @@ def own_mode(monkeypatch) -> type[Mean]:
     return PICTURES.part("mean", title="Mean", paper="", samples=6, helps=helps)(Mean)
 
 
+@pytest.mark.slow
 def test_a_mode_of_ones_own_is_one_class(exp: Path, own_mode, capsys) -> None:
     assert main(words(exp, "--mean", "--times", "2")) == 0
     folder = exp / "image_samples/digits/mean"
@@ -377,6 +385,7 @@ def test_a_mode_of_ones_own_is_one_class(exp: Path, own_mode, capsys) -> None:
         own_mode(times=0)
 
 
+@pytest.mark.slow
 def test_a_mode_is_drawn_without_a_command_line(exp: Path, own_mode, tmp_path: Path) -> None:
     options = replace(
         parse.parse(words(exp, "--grid", "1x1")).options,

@@ -51,6 +51,7 @@ def network():
     return net.eval()
 
 
+@pytest.mark.slow
 def test_every_layout_gives_the_same_images(tmp_path: Path, network) -> None:
     plain = interop.export(network, "ddim")
     torch.save(plain, tmp_path / "plain.ckpt")
@@ -103,6 +104,7 @@ def test_a_folder_of_the_ddim_repository_is_sampled_from(tmp_path: Path, ddim: l
     assert np.array_equal(images(tmp_path), images(tmp_path, "direct"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["1", "5"])
 def test_a_step_of_the_ddim_repository_is_sampled_from(
     tmp_path: Path, ddim: list[str], step: str

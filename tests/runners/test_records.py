@@ -58,6 +58,7 @@ def test_the_nearest_run_is_named(tmp_path: Path) -> None:
         require_run(tmp_path / "nowhere/zzz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

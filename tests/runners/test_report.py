@@ -420,6 +420,7 @@ def test_docs_without_a_seed_in_common_are_not_ranked(tmp_path):
     assert "bold:" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_one_seed_cannot_tell_is_not_counted_as_unclear(tmp_path):
     lines = product(docs=("a", "b"), samplers=("ddim",))
     page = report(sweep(tmp_path / "two", lines), tmp_path / "two" / "out")
@@ -440,6 +441,7 @@ def test_pareto_front_holds_what_nothing_beats(tmp_path):
     assert [point.steps for point in ranking.pareto(ranking.timed(found.points))] == [10, 20]
 
 
+@pytest.mark.slow
 def test_times_within_their_spread_are_not_told_apart(tmp_path):
     spread = {10: ((1.0, 9.0), (1.2, 9.2)), 20: ((1.1, 9.1), (1.2, 9.2)), 30: ((5.0, 9.5),) * 2}
     lines = [
@@ -470,6 +472,7 @@ def test_missing_cells_are_those_of_the_incomplete_product(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_is_missing(tmp_path):
     lines = product(samplers=("ddim",))
     plan = [e["cell"] for e in lines] + [f"a|deis:3@quad|50|{seed}" for seed in (0, 1)]
@@ -511,6 +514,7 @@ def test_grids_and_clipping_show_in_the_name_where_there_are_several(tmp_path):
     assert [doc.label for doc in found.docs] == ["s/a", "t/b"]
 
 
+@pytest.mark.slow
 def test_old_and_new_sweeps_stand_in_one_report(tmp_path):
     old = flat_sweep(tmp_path / "old", product(docs=("a",)))
     labels = {**LABELS, "mine": "MINE-1617"}
@@ -587,6 +591,7 @@ def full(tmp_path_factory):
     return {"root": root, "folder": folder, "files": files, "page": page, "asked": asked}
 
 
+@pytest.mark.slow
 def test_the_page_has_every_section_and_needs_nothing_else(full):
     page = full["page"]
     parts = re.findall(r'<section id="(\w+)"', page)
@@ -637,6 +642,7 @@ def test_charts_are_inline_and_follow_the_colours_of_the_page(full):
         assert " width=" not in svg[: svg.index(">")] and "<style" not in svg
 
 
+@pytest.mark.slow
 def test_the_same_cells_make_the_same_files(full, tmp_path):
     report(full["folder"], tmp_path / "a", board=tmp_path / "a" / "board")
     report(full["folder"], tmp_path / "b", board=tmp_path / "b" / "board")
@@ -657,6 +663,7 @@ def test_one_cell_of_one_seed_with_nothing_beside_it(tmp_path):
     Outline(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "n, dataset, words",
     [
@@ -714,6 +721,7 @@ def test_figures_that_are_no_numbers_are_left_out_and_counted(tmp_path):
     assert "No cell has a finite FD[classifier]-1617." in page
 
 
+@pytest.mark.slow
 def test_published_curves_are_drawn_beside_an_fid_of_the_same_data_only(tmp_path):
     def page(name, labels, **dataset):
         lines = product(labels=labels)
@@ -738,6 +746,7 @@ def test_published_figures_are_those_of_the_papers():
     assert pndm.fid == {19: 7.71, 29: 5.51, 59: 3.34}  # NFE, not steps
 
 
+@pytest.mark.slow
 def test_many_lines_get_a_chart_per_sampler_and_axes_in_common(tmp_path):
     docs = tuple(f"doc{i}" for i in range(9))
     page = report(sweep(tmp_path / "s", product(docs=docs, seeds=(0,))), tmp_path / "out")
@@ -871,6 +880,7 @@ def test_a_config_is_cited_by_all_that_it_names(tmp_path):
     assert "feature extractor inception" in found["1512.00567"]
 
 
+@pytest.mark.slow
 def test_a_paper_of_a_part_is_cited_and_a_part_that_is_not_here_breaks_nothing(
     tmp_path, monkeypatch
 ):

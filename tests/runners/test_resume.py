@@ -67,6 +67,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_resuming_changes_nothing(tmp_path: Path, name: str) -> None:
     more = CASES[name]
@@ -93,6 +94,7 @@ def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
     assert checkpoint.path_of(run_folder, 3).exists()
 
 
+@pytest.mark.slow
 def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
     train(tmp_path, "whole", LAST, processes=2)
     train(tmp_path, "parts", 4, processes=2)
@@ -100,6 +102,7 @@ def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
     same(tmp_path / "logs/whole", tmp_path / "logs/parts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_signal_saves_and_the_run_goes_on_exactly(tmp_path: Path, name: str) -> None:
     run_folder = tmp_path / "logs/parts"
@@ -161,6 +164,7 @@ def test_existing_run_is_refused_or_moved_aside(tmp_path: Path, capsys) -> None:
     assert checkpoint.steps(tmp_path / "logs/digits") == [1]
 
 
+@pytest.mark.slow
 def test_damaged_newest_checkpoint_is_named_and_replaced(tmp_path: Path, capsys) -> None:
     train(tmp_path, "digits", 4, "--training.snapshot_freq", "2")
     run_folder = tmp_path / "logs/digits"
@@ -175,6 +179,7 @@ def test_damaged_newest_checkpoint_is_named_and_replaced(tmp_path: Path, capsys)
     same(run_folder, tmp_path / "logs/whole", 5)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_takes_no_place(tmp_path: Path) -> None:
     more = ["--training.snapshot_freq", "2", "--training.keep_last", "1"]
     train(tmp_path, "digits", 2, *more, "--training.milestone_freq", "2")

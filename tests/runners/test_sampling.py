@@ -69,6 +69,7 @@ def expected(exp: Path) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 64])
 @pytest.mark.parametrize("name", KINDS)
 def test_samples_do_not_depend_on_the_batch(exp: Path, expected, size: int, name: str) -> None:
@@ -78,6 +79,7 @@ def test_samples_do_not_depend_on_the_batch(exp: Path, expected, size: int, name
     assert np.array_equal(pictures(exp, folder), expected[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_samples_do_not_depend_on_processes(exp: Path, expected, processes: int) -> None:
     folder = f"processes{processes}"
@@ -98,6 +100,7 @@ def test_interrupted_sampling_goes_on_without_repeating_or_skipping(exp: Path, e
     assert np.array_equal(pictures(exp, "resumed"), expected["eta0"])
 
 
+@pytest.mark.slow
 def test_signal_while_sampling_exits_with_75_and_whole_files(exp: Path) -> None:
     words = words_for(exp, "stopped", "--images", "--sampling.batch_size", "1")
     words[words.index("--n_samples") + 1] = "5000"
@@ -125,6 +128,7 @@ def test_a_folder_of_other_samples_is_refused_or_moved_aside(exp: Path, expected
     assert len(list(aside.glob("*.png"))) == COUNT
 
 
+@pytest.mark.slow
 def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
     assert main(words_for(exp, "measured", "--fid", "--features", "classifier")) == 0
     record = json.loads((exp / "image_samples/measured/eval.json").read_text())
@@ -147,6 +151,7 @@ def test_fid_is_named_for_what_it_is(exp: Path, capsys) -> None:
     assert unwritten == pytest.approx(figures, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_evaluations_of_an_adaptive_solver_are_counted(exp: Path, capsys) -> None:
     words = ["--fid", "--features", "classifier", "--no_images", "--sample_type", "rk45:0.3"]
     assert main(words_for(exp, "counted", *words)) == 0
@@ -156,6 +161,7 @@ def test_evaluations_of_an_adaptive_solver_are_counted(exp: Path, capsys) -> Non
     assert nfe > 7 and f"{nfe:.1f} network eval" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_noise_scale_changes_the_samples_and_is_kept(exp: Path, expected, capsys) -> None:
     assert main(words_for(exp, "scaled_eps", "--images", "--eps_scale", "linear:0,1.1")) == 0
     assert not np.array_equal(pictures(exp, "scaled_eps"), expected["eta0"])
@@ -165,6 +171,7 @@ def test_a_noise_scale_changes_the_samples_and_is_kept(exp: Path, expected, caps
     assert np.array_equal(pictures(exp, "unscaled"), expected["eta0"])
 
 
+@pytest.mark.slow
 def test_figures_do_not_depend_on_processes(exp: Path) -> None:
     words = ["--fid", "--features", "classifier"]
     assert main(words_for(exp, "one", *words)) == 0
@@ -177,6 +184,7 @@ def test_figures_do_not_depend_on_processes(exp: Path) -> None:
     assert one == pytest.approx(two, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_steps_are_what_was_asked(exp: Path, capsys) -> None:
     words = words_for(exp, "thirty", "--images", "--sampling.n_samples", "1")
     words[words.index("--timesteps") + 1] = "30"
@@ -200,6 +208,7 @@ def test_raw_weights_differ_from_the_average(exp: Path, expected) -> None:
     assert not np.array_equal(pictures(exp, "raw"), expected["eta0"])
 
 
+@pytest.mark.slow
 def test_held_out_loss_of_both_kinds_of_weights(exp: Path, capsys) -> None:
     assert main(["--exp", str(exp), "--doc", "digits", "--test", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
@@ -232,6 +241,7 @@ def test_larger_images_do_not_depend_on_the_batch_either(tmp_path: Path) -> None
     assert torch.equal(drawn[1], drawn[5])
 
 
+@pytest.mark.slow
 def test_the_reference_does_not_depend_on_processes(exp: Path, tmp_path: Path) -> None:
     found = []
     for processes in (1, 2):
@@ -247,6 +257,7 @@ def test_the_reference_does_not_depend_on_processes(exp: Path, tmp_path: Path) -
     assert torch.allclose(found[0]["features"], found[1]["features"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_that_are_not_finite_are_refused(exp: Path, tmp_path: Path, capsys) -> None:
     (path,) = (exp / "logs/digits").glob("ckpt_*.pth")
     state = checkpoint.load(path)
@@ -295,6 +306,7 @@ def test_fewer_images_leave_the_others_in_another_folder(exp: Path, expected, ca
     assert (folder / "19.png").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["--test", "--sample", "--use_pretrained"])
 def test_weights_are_read_and_hashed_once(exp: Path, monkeypatch, verb: str) -> None:
     calls: list[str] = []

@@ -77,6 +77,7 @@ def keys(exp: Path, name: str) -> list[str]:
     return [record["cell"] for record in records(exp, name)]
 
 
+@pytest.mark.slow
 def test_every_combination_once(exp: Path, reported, capsys) -> None:
     samplers = "generalized,deis:2@quad,ddim,rk45:0.5:0.5"
     command = words(exp, "all", samplers, "3,5", "--docs", "b", "--seeds", "0,1")
@@ -127,6 +128,7 @@ def test_every_combination_once(exp: Path, reported, capsys) -> None:
     assert board == exp / "tensorboard/sweeps/all"
 
 
+@pytest.mark.slow
 def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     assert main(words(exp, "same", "s_pndm@power:2", "4", "--eps_scale", "skip:9")) == 0
     (cell,) = cells(exp, "same")
@@ -150,6 +152,7 @@ def test_a_cell_has_the_images_of_the_same_sampling(exp: Path) -> None:
     assert (cell.steps, cell.measured.nfe, cell.measured.recipe.scale) == (4, 5, "skip")
 
 
+@pytest.mark.slow
 def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     assert main(words(exp, "grown", "ddim", "3,4")) == 0
     path = exp / "sweeps/grown/cells-0-of-1.jsonl"
@@ -165,6 +168,7 @@ def test_resumed_and_enlarged_without_redoing_a_cell(exp: Path, capsys) -> None:
     assert sorted(cell.key for cell in settings.plan) == sorted(found)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_the_version_before_is_carried_on(exp: Path, capsys) -> None:
     command = words(exp, "older", "ddim,rk45:0.5:0.5", None)
     assert main([*command, "--timesteps", "3"]) == 0
@@ -185,6 +189,7 @@ def test_a_sweep_of_the_version_before_is_carried_on(exp: Path, capsys) -> None:
     assert json.loads((exp / "sweeps/older/sweep.json").read_text())["format"] == 2
 
 
+@pytest.mark.slow
 def test_a_cell_that_would_be_drawn_otherwise_now_is_named(exp: Path, capsys) -> None:
     assert main(words(exp, "changed", "ddim", "2,3")) == 0
     path = exp / "sweeps/changed/cells-0-of-1.jsonl"
@@ -200,6 +205,7 @@ def test_a_cell_that_would_be_drawn_otherwise_now_is_named(exp: Path, capsys) ->
     assert contents(exp / "sweeps/changed") == before
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(exp: Path, capsys) -> None:
     command = words(exp, "killed", "ddim,f_pndm", "6,7", "--seeds", "0,1,2")
     path = exp / "sweeps/killed/cells-0-of-1.jsonl"
@@ -217,6 +223,7 @@ def test_killed_and_resumed(exp: Path, capsys) -> None:
     assert len(found) == len(set(found)) == 12
 
 
+@pytest.mark.slow
 def test_asked_to_stop(exp: Path) -> None:
     command = words(exp, "stopped", "ddim", "50,60", "--seeds", "0,1,2,3,4,5,6,7")
     process = start(*command)
@@ -228,6 +235,7 @@ def test_asked_to_stop(exp: Path) -> None:
     assert 1 <= len(keys(exp, "stopped")) < 16
 
 
+@pytest.mark.slow
 def test_shards_are_disjoint_and_together_complete(exp: Path) -> None:
     command = words(exp, "parts", "ddim,ipndm:2", "3,4,5", "--seeds", "0,1")
     for part in ("0/2", "1/2"):
@@ -242,6 +250,7 @@ def test_shards_are_disjoint_and_together_complete(exp: Path) -> None:
     assert len(keys(exp, "parts")) == 12
 
 
+@pytest.mark.slow
 def test_two_jobs_never_fill_the_same_shard(exp: Path, capsys) -> None:
     folder = exp / "sweeps/busy"
     command = words(exp, "busy", "ddim", "3")
@@ -258,6 +267,7 @@ def test_two_jobs_never_fill_the_same_shard(exp: Path, capsys) -> None:
     assert main(command) == 0
 
 
+@pytest.mark.slow
 def test_processes_share_a_cell(exp: Path) -> None:
     assert main(words(exp, "one", "deis:1", "3", "--seeds", "0")) == 0
     code, output = run(*words(exp, "two", "deis:1", "3", "--seeds", "0"), processes=2)
@@ -270,6 +280,7 @@ def test_processes_share_a_cell(exp: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -297,6 +308,7 @@ def test_another_identity_is_refused(exp: Path, capsys, more: list[str], told: s
         assert contents(exp / "sweeps/mine") == before
 
 
+@pytest.mark.slow
 def test_cells_of_which_nobody_knows_how_they_were_made(exp: Path, capsys) -> None:
     command = words(exp, "lost", "ddim", "2")
     assert main(command) == 0
@@ -327,6 +339,7 @@ def test_the_distance_of_equally_many_real_images() -> None:
     assert distance(50, 99) == pytest.approx(0, abs=1e-4)  # all that is kept
 
 
+@pytest.mark.slow
 def test_moved_aside_when_told(exp: Path) -> None:
     assert main(words(exp, "again", "ddim", "2")) == 0
     assert main([*words(exp, "again", "ddim", "3"), "--overwrite", "--n_samples", "5"]) == 0
@@ -335,6 +348,7 @@ def test_moved_aside_when_told(exp: Path) -> None:
     assert (aside / "cells-0-of-1.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("samplers", "steps", "more", "told"),
     [
@@ -361,6 +375,7 @@ def test_what_cannot_be_is_refused_before_anything_is_drawn(
     assert not (exp / "sweeps/never").exists()
 
 
+@pytest.mark.slow
 def test_the_report_again_and_two_side_by_side(exp: Path, reported, capsys) -> None:
     for name, steps in (("left", "2"), ("right", "3")):
         if not (exp / "sweeps" / name).exists():
@@ -390,6 +405,7 @@ def test_the_report_again_and_two_side_by_side(exp: Path, reported, capsys) -> N
     assert "did you mean left?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sweeps_inside_one_another_have_their_own_places(exp: Path, reported) -> None:
     for name in ("x/t", "y/t"):
         assert main(words(exp, name, "ddim", "2")) == 0

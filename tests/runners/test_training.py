@@ -86,6 +86,7 @@ def train(exp: Path, *more: str) -> list[dict]:
     return [json.loads(x) for x in (exp / "logs/d/metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_each_thing_is_done_at_its_own_frequency(tmp_path: Path) -> None:
     more = ["--training.validation_freq", "2", "--training.sample_freq", "3"]
     lines = train(tmp_path, *more, "--training.log_freq", "4", "--training.snapshot_freq", "4")
@@ -102,6 +103,7 @@ def test_a_frequency_of_zero_is_never(tmp_path: Path) -> None:
     assert not (tmp_path / "logs/d/samples").exists()
 
 
+@pytest.mark.slow
 def test_what_the_network_predicts_is_kept_to_the_sample(tmp_path: Path) -> None:
     train(tmp_path, "--diffusion.predicts", "v", "--training.sample_freq", "5")
     words = ["--exp", str(tmp_path), "--doc", "d", "--device", "cpu", "--sample", "--images"]
