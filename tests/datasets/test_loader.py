@@ -181,7 +181,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, stop)
     dataset = get_dataset(config(path=sys.argv[1], in_memory=False))[0]
     stream = batches(dataset, 4, 0, num_workers=2)
-    next(stream)
+    next(stream), next(stream)  # one of each worker: both have begun
     import multiprocessing
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     sys.stdin.readline()
