@@ -156,7 +156,8 @@ def _network(config: Config, process: Process) -> list[Problem]:
     except (ValueError, TypeError, RuntimeError) as err:
         return [_of_option("model", model.options, err)]
     except Exception as err:  # noqa: BLE001  (whatever a network of a user's own raises)
-        return [Problem("model", f"network {model.name} raises {type(err).__name__}: {err}")]
+        text = " ".join(f"network {model.name} raises {type(err).__name__}: {err}".split())
+        return [Problem("model", text)]
     found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
     if found != shape:
         text = f"network {model.name} answers {found} to a state {shape}; "
