@@ -32,11 +32,13 @@ class LossFacts(Facts):
 
     check: called as check(process, **options) before training; it raises ValueError where the loss
     is not defined for the process with these options. warn: called alike; it returns a line to
-    print before training, or "".
+    print before training, or "". learned: whether the loss trains a variance, which the network
+    must have.
     """
 
     check: Callable[..., None] | None = None
     warn: Callable[..., str] | None = None
+    learned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

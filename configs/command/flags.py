@@ -172,7 +172,13 @@ def _add_measure(group: Group) -> None:
     _switch(group, "--no_images", "with --fid: measure without writing the images")
     _key(group, "--features", "evaluation.features", "SET", "the feature extractor")
     _key(group, "--inception_weights", "evaluation.inception_weights", "FILE", "a local copy")
-    _switch(group, "--test", "held-out loss by quartile of t, for the averaged and raw weights")
+    _switch(group, "--test", "held-out loss by quartile of t, and bits per dimension")
+    group.add_argument(
+        "--likelihood",
+        metavar="KIND",
+        choices=("bound", "ode", "none"),
+        help="of --test: the variational bound over the time grid, the probability flow, or none",
+    )
 
 
 def _add_inspect(group: Group) -> None:

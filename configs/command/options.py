@@ -16,6 +16,7 @@ class Options:
     picture is an object of the class that is registered as this picture mode, made of its flags.
     samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
     cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
@@ -37,6 +38,7 @@ class Options:
     seeds: tuple[int, ...] = ()
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
+    likelihood: str | None = None
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"

@@ -78,7 +78,7 @@ def parse(argv: Sequence[str]) -> Command:
         name: getattr(flags, name)
         for name in (
             *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
-            *("no_images", "use_pretrained", "device", "verbose"),
+            *("no_images", "likelihood", "use_pretrained", "device", "verbose"),
         )
         if getattr(flags, name) is not None
     }
@@ -164,6 +164,7 @@ def _check(flags: argparse.Namespace) -> None:
             flags.use_pretrained is not None and verb not in ("--sample", "--test"),
             "--use_pretrained needs --sample or --test",
         ),
+        (flags.likelihood is not None and not flags.test, "--likelihood needs --test"),
         (flags.override_help is not None, "--SECTION.KEY stands for a key such as --optim.lr"),
         (not flags.exp, "--exp needs the name of a folder"),
         (

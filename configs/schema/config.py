@@ -68,15 +68,22 @@ class Config(Section):
         part = PROCESSES.parts[self.diffusion.process]
         return part.make(self.diffusion.options, image_size=self.data.image_size)
 
-    def denoiser(self, network: nn.Module, process: Process, clip: bool = False) -> Denoiser:
-        """The network as the process' denoiser. clip: keep x0 in [-1, 1]. Raises ValueError where
-        the process has no such prediction or mixed score.
+    def denoiser(
+        self,
+        network: nn.Module,
+        process: Process,
+        clip: bool = False,
+        variance: str | None = None,
+    ) -> Denoiser:
+        """The network as the process' denoiser. clip: keep x0 in [-1, 1]. variance: of a reverse
+        step, where it is not that of model.var_type. Raises ValueError where the process has no
+        such prediction, mixed score or variance.
         """
         from functions.denoiser import Denoiser
 
-        how = self.diffusion
-        bound = 1.0 if clip else None
-        return Denoiser(network, process, how.predicts, clip=bound, mixed=how.mixed_score)
+        how, bound = self.diffusion, 1.0 if clip else None
+        chosen: Any = variance or self.model.var_type.removeprefix("fixed")
+        return Denoiser(network, process, how.predicts, bound, how.mixed_score, chosen)
 
     def times(self, process: Process) -> TimeSampler:
         """The density of training times."""

@@ -166,6 +166,7 @@ class Evaluation(Section):
     batch_size: Count = 64
     kid_subsets: Count = 100
     kid_subset_size: Count = 1000
+    test_images: MaybeCount = None  # held-out images of a likelihood; null: all
 
 
 class Import(Section):
