@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ from configs.schema.sections import (
 from configs.values import names_of, show
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from functions.denoiser import Denoiser
@@ -82,6 +82,17 @@ class Config(Section):
         """The density of training times."""
         spec = specs.times(self.training.times)
         return spec.build(process, **spec.options)
+
+    def weight(self, process: Process) -> Callable[[Tensor], Tensor]:
+        """The loss weight: times -> factors on what the loss compares, float64. Raises ValueError,
+        when it is called, for a process on which it is not defined.
+        """
+        from functions.loss import LOSSES
+
+        spec = specs.weight(self.training.weight)
+        on_eps = LOSSES.parts[self.loss.name].facts.compares == "eps"
+        predicts = "eps" if on_eps else self.diffusion.predicts
+        return lambda t: spec.part.make(spec.options, process=process, t=t, predicts=predicts)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool) -> Optimizer:
         """The optimizer of these parameters."""
@@ -141,7 +152,8 @@ class Config(Section):
 
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
-        named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
+        named = [specs.times(self.training.times), specs.weight(self.training.weight)]
+        named += [self.sampler(), self.grid(), self.extractor()]
         named += [*filter(None, [self.scale()])]
         named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *_parts_of(named)]
