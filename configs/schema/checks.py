@@ -61,6 +61,7 @@ def _specs(config: Config) -> list[Problem]:
     sampling, evaluation = config.sampling, config.evaluation
     named: list[tuple[str, Callable[[str], Any], str]] = [
         ("training.times", specs.times, config.training.times),
+        ("training.weight", specs.weight, config.training.weight),
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
         ("sampling.eps_scale", specs.scale, sampling.eps_scale),
@@ -116,7 +117,7 @@ def _sampling(config: Config) -> list[Problem]:
 
 
 def _build(config: Config) -> list[Problem]:
-    """Make process, network, loss and time grid, and collect what they refuse."""
+    """Make process, network, loss, weight, times and time grid, and collect what they refuse."""
     try:
         process = config.process()
     except ValueError as err:
@@ -130,6 +131,8 @@ def _build(config: Config) -> list[Problem]:
             check_loss(process, **loss.options)
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
+    if problems := _of_training(config, process):
+        return problems
     steps, grid = config.sampling.timesteps, config.grid()
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
@@ -139,6 +142,24 @@ def _build(config: Config) -> list[Problem]:
     except ValueError as err:
         return [Problem("sampling.skip_type", str(err))]
     return []
+
+
+def _of_training(config: Config, process: Process) -> list[Problem]:
+    """Make the density of times and the loss weight for the process."""
+    import torch
+
+    ends = torch.tensor(process.t_train, dtype=torch.float64)
+    made: list[tuple[str, Callable[[], Any]]] = [
+        ("training.times", lambda: config.times(process)),
+        ("training.weight", lambda: config.weight(process)(ends)),
+    ]
+    problems = []
+    for key, make in made:
+        try:
+            make()
+        except ValueError as err:
+            problems.append(Problem(key, str(err)))
+    return problems
 
 
 def _network(config: Config, process: Process) -> list[Problem]:

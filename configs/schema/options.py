@@ -21,7 +21,7 @@ SECTIONS: dict[str, type[Plug]] = {
 ROOMS = (  # of parts that a config may name
     *("datasets.sources", "models", "models.features", "models.optimizers"),
     *("functions.grids", "functions.loss", "functions.metrics", "functions.process"),
-    *("functions.samplers", "functions.scales", "functions.times"),
+    *("functions.samplers", "functions.scales", "functions.times", "functions.weights"),
 )
 
 

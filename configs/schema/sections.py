@@ -109,6 +109,7 @@ class Training(Section):
     n_epochs: MaybeCount = None  # whichever of n_epochs and n_iters ends first
     n_iters: Count = 800_000
     times: str = "antithetic"  # spec of a density of training times
+    weight: str = "none"  # spec of a loss weight, such as p2:1:0.5; it moves no loss that is logged
     snapshot_freq: Count = 5000
     validation_freq: CountOrZero = 2000  # 0: never
     log_freq: Count = 100
