@@ -175,8 +175,8 @@ def _levels(
     widths = [model_channels * mult for mult in channel_mult]
     if odd := [width for width in widths if width % GROUPS]:
         raise ValueError(
-            f"model_channels: by model_channels and channel_mult a level has {odd[0]:g} channels; "
-            f"their number must be a multiple of {GROUPS}, the groups of the normalisation"
+            f"model_channels: {model_channels} gives a level {odd[0]:g} channels; it must be a "
+            f"multiple of {GROUPS}, the groups of the normalisation"
         )
     return [
         Level(factor, int(width), factor in attention_resolutions)
