@@ -21,7 +21,7 @@ def check(config: Config, typed: Collection[str]) -> list[Problem]:
     problems = [*_data(config), *_shape(config), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
     if not problems:
-        problems = _sampler(config, typed)
+        problems = _learned(config) or _sampler(config, typed)
     return problems or _build(config)
 
 
@@ -33,17 +33,18 @@ def _data(config: Config) -> list[Problem]:
 
 
 def _shape(config: Config) -> list[Problem]:
-    """Options of the network that repeat the shape of the process' state."""
+    """Options of the network that repeat the shape of the process' state or of its own answer."""
     values = config.model_dump(include={"data", "model", "diffusion"})
-    part, state = (
-        part_of("model", values["model"]),
-        state_shape(values["data"], values["diffusion"]),
-    )
+    part, state = part_of("model", values["model"]), state_shape(values)
+    learned = config.model.var_type == "learned"
     problems = []
     for key, what in part.facts.shape.items() if part else ():
         if (found := config.model.options[key]) != state[what]:
             other = "image_size" if what == "side" else "channels"
+            other += " and var_type learned" * (what == "answer" and learned)
             text = f"{found} does not fit data.{other}; it should be {state[what]}, or left out"
+            if what == "answer" and found == 2 * state["channels"]:
+                text += "; with model.var_type learned it fits"
             problems.append(Problem(f"model.{key}", text))
     return problems
 
@@ -101,6 +102,24 @@ def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
         keys = [key for key in ("timesteps", "nfe") if f"sampling.{key}" in typed]
         problems += [Problem(f"sampling.{key}", text) for key in keys]
     return problems
+
+
+def _learned(config: Config) -> list[Problem]:
+    """A learned variance, asked of a network that answers none."""
+    sampling, var_type = config.sampling, config.model.var_type
+    spec = specs.sampler(sampling.sample_type)
+    asked = {"sample_type": spec.given.get("variance")}
+    if "variance" in spec.part.options:
+        asked["variance"] = sampling.variance
+    return [
+        Problem(
+            f"sampling.{key}",
+            f"{getattr(sampling, key)} needs a network that answers variances, but model.var_type "
+            f"is {var_type}; the variance should be large or small",
+        )
+        for key, value in asked.items()
+        if value == "learned" and var_type != "learned"
+    ]
 
 
 def _sampling(config: Config) -> list[Problem]:
@@ -163,7 +182,9 @@ def _of_training(config: Config, process: Process) -> list[Problem]:
 
 
 def _network(config: Config, process: Process) -> list[Problem]:
-    """Ask the network on the meta device: its answer must have the shape of the state."""
+    """Ask the network on the meta device: its answer must have the shape of the state, with a
+    learned variance twice its channels.
+    """
     import torch
 
     from models import build
@@ -180,9 +201,11 @@ def _network(config: Config, process: Process) -> list[Problem]:
         text = " ".join(f"network {model.name} raises {type(err).__name__}: {err}".split())
         return [Problem("model", text)]
     found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if found != shape:
+    learned = model.var_type == "learned"
+    if found != (2, shape[1] * (1 + learned), *shape[2:]):
+        should = "the shape of the state" + ", with twice the channels" * learned
         text = f"network {model.name} answers {found} to a state {shape}; "
-        return [Problem("model", text + "its answer should have the shape of the state")]
+        return [Problem("model", text + f"its answer should have {should}")]
     try:
         config.denoiser(network, process)
     except ValueError as err:

@@ -74,7 +74,7 @@ class Model(Plug):
     """The network and its averages."""
 
     name: str = "ddpm"
-    var_type: Literal["fixedlarge", "fixedsmall"] = "fixedlarge"
+    var_type: Literal["fixedlarge", "fixedsmall", "learned"] = "fixedlarge"
     ema: bool = True
     ema_rate: Rate | Annotated[tuple[Rate, ...], MinLen(1)] = 0.9999
     ema_warmup: bool = False
