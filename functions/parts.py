@@ -68,6 +68,13 @@ class MetricFacts(Facts):
             raise PartError(f"has no default for {bare[0]}; --fid measures it without being told")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnnealFacts(Facts):
+    """to_the_end: whether the learning rate depends on the length of the training."""
+
+    to_the_end: bool
+
+
 PROCESSES: Registry[Callable[..., Process], Facts] = Registry("process", Facts, ("image_size",))
 SCHEDULES: Registry[Callable[..., Any], Facts] = Registry(
     "noise schedule", Facts, ("start", "end", "steps")
@@ -80,6 +87,9 @@ WEIGHTS: Registry[Callable[..., Any], Facts] = Registry(
 )
 TIMES: Registry[Callable[..., Any], Facts] = Registry(
     "density of times", Facts, ("process",), called=True
+)
+ANNEALS: Registry[Callable[..., float], AnnealFacts] = Registry(
+    "learning-rate anneal", AnnealFacts, ("images", "total"), called=True
 )
 SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
     "sampler", SamplerFacts, ("process", "grid"), called=True

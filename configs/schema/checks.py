@@ -63,6 +63,7 @@ def _specs(config: Config) -> list[Problem]:
     named: list[tuple[str, Callable[[str], Any], str]] = [
         ("training.times", specs.times, config.training.times),
         ("training.weight", specs.weight, config.training.weight),
+        ("optim.anneal", specs.anneal, config.optim.anneal),
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
         ("sampling.eps_scale", specs.scale, sampling.eps_scale),
@@ -127,10 +128,16 @@ def _sampling(config: Config) -> list[Problem]:
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
-    rates = config.model.ema_rates
-    if isinstance(sampling.ema, float) and sampling.ema not in rates:
-        kept = ", ".join(f"{rate:g}" for rate in rates) or "nothing (model.ema is false)"
-        text = f"{sampling.ema:g} is not averaged; model.ema_rate keeps {kept}"
+    model, averages = config.model, config.model.averages
+    key = "ema_rate" if model.ema_half_life is None else "ema_half_life"
+    if model.ema_rate is not None and model.ema_half_life is not None:
+        text = f"{show(model.ema_half_life)} and ema_rate {show(model.ema_rate)} exclude each other"
+        return [*problems, Problem(f"model.{key}", f"{text}; give one")]
+    if len(set(averages)) < len(averages):
+        problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
+    if isinstance(sampling.ema, float | int) and sampling.ema not in averages:
+        kept = ", ".join(map(show, averages)) or "nothing (model.ema is false)"
+        text = f"{show(sampling.ema)} is not averaged; model.{key} keeps {kept}"
         problems.append(Problem("sampling.ema", text))
     return problems
 

@@ -101,6 +101,16 @@ class Config(Section):
         predicts = "eps" if on_eps else self.diffusion.predicts
         return lambda t: spec.part.make(spec.options, process=process, t=t, predicts=predicts)
 
+    def anneal(self) -> specs.Spec | None:
+        """The anneal of the learning rate, None for none."""
+        return specs.anneal(self.optim.anneal)
+
+    @property
+    def ema_rates(self) -> tuple[float, ...]:
+        """The rate of every average of `model.averages`: 0.5^(images of an update / half-life)."""
+        size = self.training.images_per_update
+        return tuple(a if a < 1 else 0.5 ** (size / a) for a in self.model.averages)
+
     def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool) -> Optimizer:
         """The optimizer of these parameters."""
         from models.optimizers import OPTIMIZERS
@@ -161,7 +171,7 @@ class Config(Section):
         """Every part that the config names."""
         named = [specs.times(self.training.times), specs.weight(self.training.weight)]
         named += [self.sampler(), self.grid(), self.extractor()]
-        named += [*filter(None, [self.scale()])]
+        named += [*filter(None, [self.scale(), self.anneal()])]
         named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *_parts_of(named)]
 

@@ -132,6 +132,13 @@ def weight(text: str) -> Spec:
     return parse(text, WEIGHTS)
 
 
+def anneal(text: str) -> Spec | None:
+    """A learning-rate anneal; None for `none`."""
+    from functions.anneals import ANNEALS
+
+    return None if text.strip() == "none" else parse(text, ANNEALS)
+
+
 def metric(text: str) -> Spec:
     """A metric."""
     from functions.metrics import METRICS

@@ -7,6 +7,8 @@ that is resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +36,15 @@ class NonFiniteLossError(RuntimeError):
 class Step:
     """One training step of this process, as it is logged.
 
-    step: updates done, this one included; loss: without any weight (but as it was returned by a
-    loss that takes the weight itself), t: both (b,) on the device; grad_norm: before clipping,
-    0-dim; lr: the learning rate used.
+    step: updates done, this one included; images: seen by them, over all processes; seconds: of
+    training, the pauses between a run and its resumptions left out; loss: without any weight (but
+    as it was returned by a loss that takes the weight itself), t: both (b,) on the device;
+    grad_norm: before clipping, 0-dim; lr: the learning rate used.
     """
 
     step: int
+    images: int
+    seconds: float
     loss: Tensor
     t: Tensor
     grad_norm: Tensor
@@ -60,7 +65,7 @@ class Trainer:
             )
         self.network = laid_out(network, config, ranks.device).train()
         self.layout = memory_format(config)
-        rates = config.model.ema_rates
+        rates = config.ema_rates
         self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
         fused = ranks.device.type in ("cpu", "cuda")
         self.optimizer = config.optimizer(self.network.parameters(), fused)
@@ -73,12 +78,19 @@ class Trainer:
         self.loss = LOSSES[config.loss.name]
         self.weight = config.weight(process)
         self.weighs_itself = LOSSES.parts[config.loss.name].takes("weight")
-        self.step = 0
+        self.anneal = config.anneal()
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def images(self) -> int:
+        """Images seen by all processes: a resumption cannot change how many make one update."""
+        return self.step * self.config.training.images_per_update
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumption needs, as tensors and plain values; see `load`."""
         return {
             "step": self.step,
+            "seconds": self.seconds,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
@@ -97,14 +109,21 @@ class Trainer:
         if "times" in state:  # checkpoints of version 0.2.0 have none
             self.times.load(state["times"])
         self.step = state["step"]
+        self.seconds = state.get("seconds", 0.0)  # version 0.2.0 did not count them
 
-    def steps(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[Step]:
+    def steps(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]], total: float = math.inf
+    ) -> Iterator[Step]:
         """Train on uint8 batches (b, C, H, W), this process' share of each, and yield every step.
 
+        total: updates of the whole training, for a learning rate that is annealed to its end.
         Raises NonFiniteLossError before the update that would spoil the weights.
         """
+        began = time.perf_counter() - self.seconds
         for images, _ in batches:
-            yield self._step(images)
+            loss, t, norm, lr = self._step(images, total)
+            self.seconds = time.perf_counter() - began
+            yield Step(self.step, self.images, self.seconds, loss, t, norm, lr)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Denoiser]:
@@ -120,7 +139,7 @@ class Trainer:
         finally:
             self.network.train()
 
-    def _step(self, images: Tensor) -> Step:
+    def _step(self, images: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor, float]:
         seed_step(self.config.seed, self.ranks.rank, self.step)
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
@@ -130,7 +149,7 @@ class Trainer:
         drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
         t, importance, weight = (v.to(self.ranks.device) for v in drawn)
         loss = self._backward(x0, t, self.denoiser.process.noise(x0), importance, weight)
-        lr = self._set_lr()
+        lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
@@ -143,7 +162,7 @@ class Trainer:
         if self.times.learns:
             self._learn(t, loss if self.weighs_itself else weight * loss)
         self.step += 1
-        return Step(self.step, loss, t, norm, lr)
+        return loss, t, norm, lr
 
     def _learn(self, t: Tensor, loss: Tensor) -> None:
         """Show the density of times the weighted losses (b,) of all processes, in their order."""
@@ -153,11 +172,12 @@ class Trainer:
     def _backward(
         self, x0: Tensor, t: Tensor, noise: Tensor, importance: Tensor, weight: Tensor
     ) -> Tensor:
-        """Add the gradients of the batch's mean weighted loss, by micro-batches; the losses (b,),
-        unweighted.
+        """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
+        the losses (b,), unweighted.
         """
-        count = len(x0)
-        size = self.config.training.micro_batch or count
+        count, training = len(x0), self.config.training
+        share = count // training.grad_accum
+        size = min(training.micro_batch or share, share)
         scale = (x0[0].numel() if self.config.loss.reduction == "sum" else 1) / count
         losses = []
         for begin in range(0, count, size):
@@ -180,9 +200,12 @@ class Trainer:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
 
-    def _set_lr(self) -> float:
-        optim = self.config.optim
+    def _set_lr(self, total: float) -> float:
+        optim, anneal = self.config.optim, self.anneal
         lr = optim.lr * min(1.0, (self.step + 1) / max(optim.warmup, 1))
+        if anneal is not None:
+            size = self.config.training.images_per_update
+            lr *= anneal.build(self.images, total * size, **anneal.options)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr
