@@ -170,7 +170,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("model.out_ch", "3", "does not fit data.channels; it should be 1"),
         ("model.image_size", "16", "does not fit data.image_size"),
         ("model.name", "adam", "it should be"),
-        ("model.type", "bayesian", "bayesian is unknown; it should be ddpm, ncsnpp or simple"),
+        ("model.type", "bayesian", "bayesian is unknown; it should be adm, ddpm, ncsnpp or simple"),
         ("model.type", "simpel", "did you mean simple?"),
         ("model.ch.x", "1", "model.ch is a value and holds no keys"),
         ("diffusion.beta_start", "0", "above 0 and below 1"),
