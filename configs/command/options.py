@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+AXES = ("steps", "images", "hours")  # of training curves
+
 
 @dataclass(frozen=True)
 class Options:
@@ -16,6 +18,7 @@ class Options:
     picture is an object of the class that is registered as this picture mode, made of its flags.
     samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
     cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    axis: of training curves in reports, one of AXES.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
@@ -37,6 +40,7 @@ class Options:
     seeds: tuple[int, ...] = ()
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
+    axis: str = "steps"
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"

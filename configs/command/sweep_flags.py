@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from configs import values
 from configs.command import picture_flags
+from configs.command.options import AXES
 from configs.command.usage import UsageError
 
 T = TypeVar("T")
@@ -57,6 +58,10 @@ def _check(flags: argparse.Namespace) -> None:
         raise UsageError(f"--seeds needs {needs}")
     if flags.name is not None and not (flags.sweep or flags.report):
         raise UsageError("--name needs --sweep or --report")
+    if flags.axis is not None and not (flags.sweep or flags.report):
+        raise UsageError("--axis needs --sweep or --report")
+    if flags.axis not in (None, *AXES):
+        raise UsageError(f"--axis {flags.axis}: should be {values.either(AXES)}")
     if not flags.sweep:
         return
     for key, _, flag in flags.overrides:

@@ -25,6 +25,13 @@ class TimeSampler(ABC):
     def update(self, t: Tensor, loss: Tensor) -> None:
         """Learn from per-sample losses (B,) at times t (B,); most densities do not."""
 
+    def density(self) -> tuple[Tensor, Tensor] | None:
+        """Times (n,) and their probabilities (n,), float64; None where nobody knows them.
+
+        The times are all of a discrete process, or the middles of equal cells of a continuous one.
+        """
+        return None
+
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw n independent uniform times."""
         low, high = self.process.t_train

@@ -24,15 +24,19 @@ from runners.report.markup import escape
 CSS = Path(__file__).with_name("report.css")
 
 
-def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
-    """The whole file. runs: folders of the docs' runs; images: training images by index."""
+def document(
+    comparison: Comparison, runs: Mapping[str, Path], images: Images | None, axis: str = "steps"
+) -> str:
+    """The whole file. runs: folders of the docs' runs; images: training images by index; axis: of
+    the training curves.
+    """
     parts = [
         verdict.section(comparison),
         quality.evaluations(comparison),
         quality.time(comparison),
         gain_section.section(comparison),
         sample_sections.samples(comparison),
-        training_section.section(comparison, runs),
+        training_section.section(comparison, runs, axis),
         sample_sections.neighbours(comparison, images),
         provenance.section(comparison),
         _citations(comparison),
