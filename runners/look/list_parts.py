@@ -18,6 +18,7 @@ NAMED = {  # by which key of a config, or flag, a part of a kind is named
     **{"sampler": "--sample_type", "time grid": "--skip_type", "eps scale": "--eps_scale"},
     **{"density of times": "training.times", "metric": "evaluation.metrics"},
     **{"feature extractor": "--features", "noise schedule": "diffusion.schedule"},
+    "learning-rate anneal": "optim.anneal",
     "picture mode": "--sample --NAME",
 }
 

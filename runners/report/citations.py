@@ -59,6 +59,7 @@ def _of_doc(doc: Doc) -> Iterator[Named]:
         for part, shown in _found(kind, values.get(key)):
             yield part, shown
             yield from _inside(part, values)
+    yield from _found("learning-rate anneal", doc.run.section("optim").get("anneal"))
     yield from _found("eps scale", doc.recipe.scale)
 
 

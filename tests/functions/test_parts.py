@@ -10,6 +10,7 @@ from configs.parts import PartError
 from configs.schema import specs
 from configs.values import Count
 from functions import parts
+from functions.anneals import ANNEALS
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
 from functions.loss import LOSSES
@@ -19,7 +20,7 @@ from functions.samplers import SAMPLERS
 from functions.scales import SCALES
 from functions.times import TIMES
 
-REGISTRIES = [PROCESSES, SCHEDULES, LOSSES, TIMES, SAMPLERS, GRIDS, SCALES, METRICS]
+REGISTRIES = [PROCESSES, SCHEDULES, LOSSES, TIMES, SAMPLERS, GRIDS, SCALES, METRICS, ANNEALS]
 PARTS = [part for registry in REGISTRIES for part in registry.parts.values()]
 
 
@@ -32,6 +33,7 @@ def test_the_registries_hold_what_they_held():
     assert names["density of times"] >= {"uniform", "antithetic"}
     assert names["sampler"] >= {"ddim", "ddpm", "deis", "gddim", "heun", "unipc", "rk45"}
     assert names["eps scale"] >= {"skip", "linear"}
+    assert names["learning-rate anneal"] >= {"linear", "cosine", "inverse_sqrt"}
     assert names["metric"] >= {"distance", "kid", "precision", "recall", "is"}
 
 
@@ -60,6 +62,7 @@ GIVEN = {  # what the program gives itself
     "process": (),
     "time grid": (VP(), 10),
     "eps scale": (VP(),),
+    "learning-rate anneal": (5, 10),
     "sampler": (VP(), torch.linspace(900, -1, 11)),
 }
 RANGED = [
