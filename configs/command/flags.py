@@ -7,6 +7,7 @@ import json
 from typing import Any, NoReturn
 
 from configs.command import picture_flags
+from configs.command.options import AXES
 from configs.command.usage import UsageError
 
 VERSION = "0.2.0"
@@ -169,6 +170,8 @@ def _add_sweep(group: Group) -> None:
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)
     _switch(group, "--report", "write the report of a sweep again")
+    text = f"of training curves in the report: {', '.join(AXES)} [{AXES[0]}]"
+    group.add_argument("--axis", metavar="AXIS", help=text)
 
 
 def _add_curve(group: Group) -> None:

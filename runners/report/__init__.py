@@ -62,7 +62,7 @@ def write_report(options: Options, config: Config | None = None) -> None:
     board = exp / "tensorboard" / out.relative_to(exp)
     with sweep_folder.guard(out):
         images = training_images(settings[0], config, options.datasets)
-        written = write(folders, out, runs, images, board)
+        written = write(folders, out, runs, images, board, options.axis)
     names = ", ".join(path.name for path in written if path.parent == out)
     log.info("report in %s: %s; for TensorBoard in %s", out, names, board)
 
@@ -73,12 +73,13 @@ def write(
     runs: Mapping[str, Path],
     images: Images | None,
     board: Path | None,
+    axis: str = "steps",
 ) -> list[Path]:
     """Write report.html, .csv, .md and .tex of these sweeps to `out`; returns the files written.
 
     Reports are derived files: earlier ones there are replaced. runs: run folder by doc, for the
     training curves. images: training images (n, C, H, W) uint8 by index, None where they are not at
-    hand. board: folder of the TensorBoard entry, None for none.
+    hand. board: folder of the TensorBoard entry, None for none. axis: of the training curves.
 
     Raises ConfigError for a folder without finished cells, and for sweeps that do not compare.
     """
@@ -89,7 +90,7 @@ def write(
 
     found = load_sweeps(folders)
     texts = {
-        "report.html": document(found, runs, images),
+        "report.html": document(found, runs, images, axis),
         "report.csv": tables.as_csv(found),
         "report.md": tables.as_markdown(found),
         "report.tex": tables.as_latex(found),

@@ -25,8 +25,12 @@ from runners.report.markup import escape
 CSS = Path(__file__).with_name("report.css")
 
 
-def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
-    """The whole file. runs: folders of the docs' runs; images: training images by index."""
+def document(
+    comparison: Comparison, runs: Mapping[str, Path], images: Images | None, axis: str = "steps"
+) -> str:
+    """The whole file. runs: folders of the docs' runs; images: training images by index; axis: of
+    the training curves.
+    """
     snapshots, ends = comparison.snapshots, comparison.ends
     parts = [convergence_section.section(snapshots)] if snapshots else []
     if ends:
@@ -38,7 +42,7 @@ def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | 
             sample_sections.samples(ends),
         ]
     parts += [
-        training_section.section(comparison, runs),
+        training_section.section(comparison, runs, axis),
         sample_sections.neighbours(ends, images) if ends else "",
         provenance.section(comparison),
         _citations(comparison),

@@ -82,6 +82,8 @@ class TrainingRun:
             stopping = self.ranks.any(bool(stop))[0]
             last = step.step >= self.total
             if last or stopping or step.step % training.snapshot_freq == 0:
+                # With each checkpoint: a resumption goes on where these lines end.
+                journal.line(step, {"by_time": window.by_time(self.trainer.times.density())})
                 self.save()
             if stopping and not last:
                 log.warning("stopped at step %d; --resume_training goes on", step.step)

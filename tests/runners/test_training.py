@@ -156,6 +156,17 @@ def test_each_thing_is_done_at_its_own_frequency(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path / "logs/d") == [4, 5]
 
 
+def test_losses_by_time_are_written_with_every_checkpoint(tmp_path: Path) -> None:
+    """Every image is counted once, through a kill and a resumption too."""
+    lines = train(tmp_path, "--training.snapshot_freq", "2", "--training.log_freq", "5")
+    checkpoint.path_of(tmp_path / "logs/d", 5).unlink()  # as if killed at step 5
+    lines = train(tmp_path, "--training.snapshot_freq", "2", "--resume_training")
+    found = {line["step"]: line["by_time"] for line in lines if "by_time" in line}
+    assert list(found) == [2, 4, 5]
+    assert [sum(by_time["count"]) for by_time in found.values()] == [24, 24, 12]
+    assert sum(found[5]["density"]) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_frequency_of_zero_is_never(tmp_path: Path) -> None:
     lines = train(tmp_path, "--training.validation_freq", "0", "--training.sample_freq", "0")
     assert not any("held_out/loss" in line for line in lines)
