@@ -79,7 +79,7 @@ def _block(comparison: Comparison, setting: Setting, several: bool) -> str:
     values = markup.table(
         ["images seen", *(escape(curve.label) for curve in curves)],
         list(_values(curves, digits)),
-        "figures",
+        "figures wrapped",
     )
     count = len({x for curve in curves for x in curve.images})
     table = markup.details(f"Values at {count} snapshots", values, count <= SHORT)
@@ -179,7 +179,7 @@ def _explained(setting: Setting) -> str:
         "Ratio = images of the baseline / images of the scheme when the running minimum of its "
         "mean curve first reaches the level; above 1 the scheme is faster. Between snapshots log "
         "images is linear in log distance. Levels: what the baseline reaches after all, half and a "
-        "quarter of its images. &lt;, &gt;: a bound, where the scheme has not reached the level, or "
+        "quarter of its images. &lt;, &gt;: a bound, where the scheme has not reached the level or "
         "had reached it before its first snapshot. "
     )
     counts = ", ".join(f"{escape(c.label)} {len(c.runs)}" for c in setting.curves)

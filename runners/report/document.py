@@ -21,6 +21,7 @@ from runners.report.comparison import Comparison
 from runners.report.inline_sheets import Images
 from runners.report.line_styles import variables
 from runners.report.markup import escape
+from runners.report.schemes import name_of
 
 CSS = Path(__file__).with_name("report.css")
 
@@ -28,7 +29,9 @@ CSS = Path(__file__).with_name("report.css")
 def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
     """The whole file. runs: folders of the docs' runs; images: training images by index."""
     snapshots, ends = comparison.snapshots, comparison.ends
-    parts = [convergence_section.section(snapshots)] if snapshots else []
+    parts = []
+    if snapshots:
+        parts = [convergence_section.section(snapshots), sample_sections.progress(snapshots)]
     if ends:
         parts += [
             verdict.section(ends),
@@ -71,17 +74,18 @@ def _css() -> str:
 
 def _facts(comparison: Comparison) -> str:
     """One line: data, and the numbers of docs, samplers, steps, seeds, cells and samples."""
-    docs, grids = comparison.docs, comparison.grids
+    docs, grids = comparison.runs, comparison.grids
     counted = {
         "doc": len(docs),
+        "snapshot": sum(doc.is_snapshot for doc in comparison.docs),
         "sampler": len(comparison.samplers),
         "step count": len([steps for steps in comparison.steps if steps is not None]),
         "seed": len(comparison.seeds),
         "finished cell": len(comparison.cells),
     }
-    words = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counted.items()]
+    words = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counted.items() if n]
     if len(docs) == 1:
-        words[0] = f"doc {escape(docs[0].label)}"
+        words[0] = f"doc {escape(name_of(docs[0]))}"
     words[-1] += f" of {comparison.settings.n_samples:,} samples"
     words += [f"grid {escape(grids[0])}"] if len(grids) == 1 else []
     data = f"{comparison.dataset.get('dataset')}, {'x'.join(map(str, comparison.shape))}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from runners.report import charts, markup
 from runners.report.comparison import Comparison
 from runners.report.line_styles import Style, legend, nth_colour
+from runners.report.schemes import name_of
 from runners.report.training_curves import read_curve
 
 
@@ -18,7 +19,7 @@ def section(comparison: Comparison, runs: Mapping[str, Path]) -> str:
     found, losses = [], set()
     for doc in comparison.runs:
         folder = runs.get(doc.label) or runs.get(doc.name) or Path(doc.run.run)
-        if curve := read_curve(doc.label, folder):
+        if curve := read_curve(name_of(doc), folder):
             found.append(curve)
             losses.add(str(doc.run.section("loss")))
     if not found:
