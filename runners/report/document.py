@@ -18,6 +18,7 @@ from runners.report import (
     verdict,
 )
 from runners.report.comparison import Comparison
+from runners.report.convergence import Convergence
 from runners.report.inline_sheets import Images
 from runners.report.line_styles import variables
 from runners.report.markup import escape
@@ -26,12 +27,18 @@ from runners.report.schemes import name_of
 CSS = Path(__file__).with_name("report.css")
 
 
-def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
-    """The whole file. runs: folders of the docs' runs; images: training images by index."""
-    snapshots, ends = comparison.snapshots, comparison.ends
-    parts = []
-    if snapshots:
-        parts = [convergence_section.section(snapshots), sample_sections.progress(snapshots)]
+def document(
+    comparison: Comparison,
+    speed: Convergence | None,
+    runs: Mapping[str, Path],
+    images: Images | None,
+) -> str:
+    """The whole file. speed: of the comparison's snapshots; runs: folders of the docs' runs;
+    images: training images by index.
+    """
+    parts, ends = [], comparison.ends
+    if speed:
+        parts = [convergence_section.section(speed), sample_sections.progress(speed.comparison)]
     if ends:
         parts += [
             verdict.section(ends),
@@ -54,17 +61,16 @@ def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | 
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}: {compared}</title><style>{_css()}</style></head>"
         f"<body><header><h1>{escape(title)}</h1>{_facts(comparison)}"
-        f'<p class="verdict">{escape(sentence(comparison))}</p>'
+        f'<p class="verdict">{escape(sentence(comparison, speed))}</p>'
         f"{reader_warnings.as_html(comparison)}{_contents(parts)}</header>"
         f"<main>{''.join(parts)}</main></body></html>\n"
     )
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison, speed: Convergence | None) -> str:
     """The verdict in a sentence or two: how fast runs converge, and the best sampler."""
-    snapshots, ends = comparison.snapshots, comparison.ends
-    found = [convergence_section.sentence(snapshots)] if snapshots else []
-    return " ".join([*found, *([verdict.sentence(ends)] if ends else [])])
+    found = [convergence_section.sentence(speed)] if speed else []
+    return " ".join([*found, *([verdict.sentence(comparison.ends)] if comparison.ends else [])])
 
 
 def _css() -> str:
