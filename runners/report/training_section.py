@@ -9,6 +9,7 @@ from runners.report import charts, markup
 from runners.report.comparison import Comparison, Doc
 from runners.report.line_styles import Style, legend, nth_colour
 from runners.report.loss_by_time import ByTime, read_by_time
+from runners.report.schemes import name_of
 from runners.report.training_curves import Curve, read_curve
 
 
@@ -22,7 +23,7 @@ def section(comparison: Comparison, runs: Mapping[str, Path], axis: str = "steps
     losses = set()
     for doc in comparison.runs:
         folder = runs.get(doc.label) or runs.get(doc.name) or Path(doc.run.run)
-        if curve := read_curve(doc.label, folder, axis, _images_per_update(doc)):
+        if curve := read_curve(name_of(doc), folder, axis, _images_per_update(doc)):
             curves.append(curve)
             by_time.append(read_by_time(folder))
             losses.add(str(doc.run.section("loss")))

@@ -178,7 +178,7 @@ def _walk(doc: str, item: str, config: Config, keys: dict[str, Any]) -> tuple[Co
         return config, walk_for(config, process)
     except ValueError as err:
         where = [doc, item, *([f"{sampling.timesteps} steps"] if sampling.timesteps else [])]
-        raise ConfigError(f"--sweep: the cell {', '.join(where)}: {err}") from err
+        raise ConfigError(f"the cell {', '.join(where)}: {err}") from err
 
 
 def _keys(item: str) -> dict[str, Any]:
