@@ -58,13 +58,6 @@ class TimeSampler(ABC):
         middles = (torch.arange(self.count, dtype=torch.float64) + 0.5) / self.count
         return self.low + (self.high - self.low) * middles
 
-    def density(self) -> tuple[Tensor, Tensor] | None:
-        """Times (n,) and their probabilities (n,), float64; None where nobody knows them.
-
-        The times are all of a discrete process, or the middles of equal cells of a continuous one.
-        """
-        return None
-
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw n independent uniform times."""
         low, high = self.low, self.high
