@@ -35,6 +35,7 @@ def bound(
     clip: bound of the predicted clean image. Raises ValueError for a process without discrete
     times.
     """
+    check(denoiser.process)
     x = denoiser.process.perturb(x0, t, noise)
     return _term(denoiser, x0, x, t, denoiser.ask(x, t), clip)
 
