@@ -7,6 +7,7 @@ import json
 from typing import Any, NoReturn
 
 from configs.command import picture_flags
+from configs.command.options import AXES
 from configs.command.usage import UsageError
 
 VERSION = "0.2.0"
@@ -20,6 +21,7 @@ examples:
   python main.py --doc s2dm --sample --fid --timesteps 50 --eta 0 --ni
   python main.py --doc s2dm --sample --fid --sample_type deis:3 --nfe 20 --ni
   python main.py --doc s2dm --sweep --samplers generalized,f_pndm,deis:3 --timesteps 10,20,50 --ni
+  python main.py --curve --docs 'ddpm-*,s2dm-*' --name fast --timesteps 50 --ni
   python main.py --doc s2dm --sample --sequence --timesteps 50 --frames 8 --ni
   python main.py --doc s2dm --sample --inpaint --image photo.png --mask center --ni
   torchrun --nproc_per_node=8 main.py --config cifar10.yml --doc ddpm --ni
@@ -71,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     text = "with --sample, one at a time; `main.py --sample --help` lists them"
     picture_flags.add(made.add_argument_group("pictures", text))
     _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
+    text = "a sweep over the checkpoints that the runs of --docs kept, with one sampler"
+    _add_curve(made.add_argument_group("curve", text))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))
     return made
@@ -146,7 +150,8 @@ def _add_sample(group: Group) -> None:
     _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
     _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
-    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the time grid, such as karras:7")
+    grids = "the time grid, such as karras:7 or respaced:ddim25"
+    _key(group, "--skip_type", "sampling.skip_type", "SPEC", grids)
     _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
@@ -157,7 +162,7 @@ def _add_sweep(group: Group) -> None:
     _switch(group, "--sweep", "measure every combination; go on with the same command")
     texts = {
         "--samplers": "such as generalized,f_pndm,deis:3@quad (SAMPLER@GRID)",
-        "--docs": "more runs beside --doc, separated by commas",
+        "--docs": "more runs beside --doc, separated by commas; patterns too, as in 'p2-*'",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
         "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
@@ -165,6 +170,14 @@ def _add_sweep(group: Group) -> None:
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)
     _switch(group, "--report", "write the report of a sweep again")
+    text = f"of training curves in the report: {', '.join(AXES)} [{AXES[0]}]"
+    group.add_argument("--axis", metavar="AXIS", help=text)
+
+
+def _add_curve(group: Group) -> None:
+    _switch(group, "--curve", "measure quality against images seen; go on with the same command")
+    text = "training steps, as in 500,1000 [all that have a checkpoint]"
+    group.add_argument("--snapshots", metavar="SNAPSHOTS", help=text)
 
 
 def _add_measure(group: Group) -> None:
@@ -172,7 +185,13 @@ def _add_measure(group: Group) -> None:
     _switch(group, "--no_images", "with --fid: measure without writing the images")
     _key(group, "--features", "evaluation.features", "SET", "the feature extractor")
     _key(group, "--inception_weights", "evaluation.inception_weights", "FILE", "a local copy")
-    _switch(group, "--test", "held-out loss by quartile of t, for the averaged and raw weights")
+    _switch(group, "--test", "held-out loss by quartile of t, and bits per dimension")
+    group.add_argument(
+        "--likelihood",
+        metavar="KIND",
+        choices=("bound", "ode", "none"),
+        help="of --test: the variational bound over the time grid, the probability flow, or none",
+    )
 
 
 def _add_inspect(group: Group) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+AXES = ("steps", "images", "hours")  # of training curves
+
 
 @dataclass(frozen=True)
 class Options:
@@ -14,8 +16,11 @@ class Options:
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
     image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them;
     picture is an object of the class that is registered as this picture mode, made of its flags.
-    samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
-    cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    samplers, steps, docs, seeds: what a sweep runs over; snapshots: training steps whose
+    checkpoints it measures, () for all that are kept, None for the newest alone; shard: (i, n), the
+    i-th of n parts of its cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    axis: of training curves in reports, one of AXES.
+    likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
@@ -35,8 +40,11 @@ class Options:
     steps: tuple[int, ...] = ()
     docs: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    snapshots: tuple[int, ...] | None = None
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
+    likelihood: str | None = None
+    axis: str = "steps"
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"

@@ -62,6 +62,8 @@ def _specs(config: Config) -> list[Problem]:
     sampling, evaluation = config.sampling, config.evaluation
     named: list[tuple[str, Callable[[str], Any], str]] = [
         ("training.times", specs.times, config.training.times),
+        ("training.weight", specs.weight, config.training.weight),
+        ("optim.anneal", specs.anneal, config.optim.anneal),
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
         ("sampling.eps_scale", specs.scale, sampling.eps_scale),
@@ -126,16 +128,22 @@ def _sampling(config: Config) -> list[Problem]:
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
-    rates = config.model.ema_rates
-    if isinstance(sampling.ema, float) and sampling.ema not in rates:
-        kept = ", ".join(f"{rate:g}" for rate in rates) or "nothing (model.ema is false)"
-        text = f"{sampling.ema:g} is not averaged; model.ema_rate keeps {kept}"
+    model, averages = config.model, config.model.averages
+    key = "ema_rate" if model.ema_half_life is None else "ema_half_life"
+    if model.ema_rate is not None and model.ema_half_life is not None:
+        text = f"{show(model.ema_half_life)} and ema_rate {show(model.ema_rate)} exclude each other"
+        return [*problems, Problem(f"model.{key}", f"{text}; give one")]
+    if len(set(averages)) < len(averages):
+        problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
+    if isinstance(sampling.ema, float | int) and sampling.ema not in averages:
+        kept = ", ".join(map(show, averages)) or "nothing (model.ema is false)"
+        text = f"{show(sampling.ema)} is not averaged; model.{key} keeps {kept}"
         problems.append(Problem("sampling.ema", text))
     return problems
 
 
 def _build(config: Config) -> list[Problem]:
-    """Make process, network, loss and time grid, and collect what they refuse."""
+    """Make process, network, loss, weight, times and time grid, and collect what they refuse."""
     try:
         process = config.process()
     except ValueError as err:
@@ -149,15 +157,45 @@ def _build(config: Config) -> list[Problem]:
             check_loss(process, **loss.options)
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
-    steps, grid = config.sampling.timesteps, config.grid()
+    if problems := _of_training(config, process):
+        return problems
+    return _grid(config, process)
+
+
+def _grid(config: Config, process: Process) -> list[Problem]:
+    """Make the time grid, with the number of steps that is asked for."""
+    sampling, grid, steps = config.sampling, config.grid(), config.sampling.timesteps
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
         return [Problem("sampling.timesteps", text)]
     try:
-        grid.build(process, steps or process.steps or 1000, **grid.options)
+        own = config.steps_of_grid(process)
+        if own and (sampling.nfe or steps not in (own, None)):
+            key = "nfe" if sampling.nfe else "timesteps"
+            text = f"does not fit skip_type {grid}, which has {own} steps; it should be left out"
+            return [Problem(f"sampling.{key}", f"{sampling.nfe or steps} {text}")]
+        grid.build(process, own or steps or process.steps or 1000, **grid.options)
     except ValueError as err:
         return [Problem("sampling.skip_type", str(err))]
     return []
+
+
+def _of_training(config: Config, process: Process) -> list[Problem]:
+    """Make the density of times and the loss weight for the process."""
+    import torch
+
+    ends = torch.tensor(process.t_train, dtype=torch.float64)
+    made: list[tuple[str, Callable[[], Any]]] = [
+        ("training.times", lambda: config.times(process)),
+        ("training.weight", lambda: config.weight(process)(ends)),
+    ]
+    problems = []
+    for key, make in made:
+        try:
+            make()
+        except ValueError as err:
+            problems.append(Problem(key, str(err)))
+    return problems
 
 
 def _network(config: Config, process: Process) -> list[Problem]:

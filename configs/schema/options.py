@@ -20,8 +20,9 @@ SECTIONS: dict[str, type[Plug]] = {
 
 ROOMS = (  # of parts that a config may name
     *("datasets.sources", "models", "models.features", "models.optimizers"),
-    *("functions.grids", "functions.loss", "functions.metrics", "functions.process"),
-    *("functions.samplers", "functions.scales", "functions.times"),
+    *("functions.anneals", "functions.grids", "functions.loss", "functions.metrics"),
+    *("functions.process", "functions.samplers", "functions.scales", "functions.times"),
+    "functions.weights",
 )
 
 
@@ -144,7 +145,9 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
         given.setdefault("channels", part.facts.channels or 3)
         if part.facts.size is not None:
             given.setdefault("image_size", part.facts.size)
-    elif section == "model" and isinstance(data, dict):
+    if section == "model" and given.get("ema_rate") is None and not given.get("ema_half_life"):
+        given["ema_rate"] = 0.9999
+    if section == "model" and isinstance(data, dict):
         state = state_shape(every)
         for option, what in part.facts.shape.items():
             if isinstance(state[what], int) and state[what] > 0:

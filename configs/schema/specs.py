@@ -1,7 +1,7 @@
 """Spec text: `name[:option[:option ...]]`, options in the signature's order or as `key=value`.
 
-Names a sampler, a time grid, an eps scale, a metric, a density of times or a feature extractor in
-configs, flags, records and reports. The registries import torch, so they come late.
+Names a sampler, a time grid, an eps scale, a metric, a density of times, a loss weight or a feature
+extractor in configs, flags, records and reports. The registries import torch, so they come late.
 """
 
 from __future__ import annotations
@@ -73,12 +73,15 @@ def parse(text: str, registry: Registry[Any, Any], whole: bool = True) -> Spec:
 
     Raises SpecError with the nearest name, or with what would be right.
     """
-    first, *said = re.split("[:,]", text.strip())
+    first, colon, rest = re.fullmatch("([^:,]*)([:,]?)(.*)", text.strip(), re.DOTALL).groups()
     try:
         part, implied = registry.find(first)
     except PartError as err:
         raise SpecError(str(err)) from None
-    said = [*filter(None, implied.split(":")), *said]
+    kinds = [values.words(option.annotation) for option in part.options.values()]
+    whole_text = kinds == ["text"]  # a single text may hold anything, as in respaced:10,15,20
+    said = [*filter(None, implied.split(":"))]
+    said += ([rest] if whole_text else re.split("[:,]", rest)) if colon else []
     spec, known = Spec(part, {}), list(part.options)
     for i, item in enumerate(said):
         key, named, value = item.rpartition("=")
@@ -123,6 +126,20 @@ def times(text: str) -> Spec:
     from functions.times import TIMES
 
     return parse(text, TIMES)
+
+
+def weight(text: str) -> Spec:
+    """A loss weight."""
+    from functions.weights import WEIGHTS
+
+    return parse(text, WEIGHTS)
+
+
+def anneal(text: str) -> Spec | None:
+    """A learning-rate anneal; None for `none`."""
+    from functions.anneals import ANNEALS
+
+    return None if text.strip() == "none" else parse(text, ANNEALS)
 
 
 def metric(text: str) -> Spec:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,28 @@ class Journal:
         if self.ranks.first:
             self.bar.update(step.step - self.bar.n)
 
-    def scalars(self, step: int, values: dict[str, Any]) -> None:
+    def scalars(self, step: Step, values: dict[str, float]) -> None:
         """Write values to TensorBoard and, as one line, to metrics.jsonl."""
         if not self.ranks.first:
             return
         for name, value in values.items():
-            self.board.add_scalar(name, value, step)
-        self.lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-        self.lines.flush()
+            self.board.add_scalar(name, value, step.step)
+        self.line(step, values)
         if "loss" in values:
+            self.board.add_scalar("images", step.images, step.step)
+            self.board.add_scalar("seconds", step.seconds, step.step)
             self.bar.set_postfix_str(f"loss {values['loss']:.4f}", refresh=False)
+
+    def line(self, step: Step, values: Mapping[str, Any]) -> None:
+        """Write values as one line of metrics.jsonl, behind the step, the images seen by then, the
+        seconds of training and the time of day.
+        """
+        if not self.ranks.first:
+            return
+        seen = {"step": step.step, "images": step.images, "seconds": round(step.seconds, 3)}
+        line = json.dumps({**seen, "time": round(time.time(), 3), **values})
+        self.lines.write(line + "\n")
+        self.lines.flush()
 
     def picture(self, step: int, name: str, pixels: Tensor) -> None:
         """Write a uint8 image (C, H, W) to TensorBoard."""
