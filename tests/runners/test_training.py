@@ -195,6 +195,29 @@ def test_lines_of_later_steps_are_forgotten(tmp_path: Path, caplog) -> None:
     assert memory(torch.device("cpu"))["memory_mib"] > 10
 
 
+def test_gradient_checkpointing_changes_nothing_that_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "adm.yml").write_text(
+        "data: {dataset: DIGITS}\n"
+        "model: {name: adm, model_channels: 32, channel_mult: [1, 2], num_res_blocks: 1,"
+        " dropout: 0.1, attention_resolutions: [2], num_head_channels: 16, resblock_updown: true,"
+        " use_scale_shift_norm: true}\n"
+        "training: {batch_size: 4}\n"
+    )
+    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    learned = []
+    for less in ("false", "true"):
+        torch.manual_seed(0)
+        config = load(tmp_path / "adm.yml", [("model.use_checkpoint", less)])
+        trainer = new_trainer(config, ALONE)
+        start = trainer.network.input_blocks[0][0].weight.clone()
+        losses = [step.loss.sum().item() for step in trainer.steps(iter([(images, None)] * 5))]
+        learned.append((losses, trainer.network.state_dict()))
+        assert not torch.equal(start, trainer.network.input_blocks[0][0].weight)
+    (losses, weights), (again, others) = learned
+    assert losses == again and losses[-1] != losses[0]
+    assert all(torch.equal(weights[k], others[k]) for k in weights)
+
+
 def steps_of(trainer, count, begin=0):
     """Some steps, each on images that follow from its number."""
     for number in range(begin, begin + count):
