@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,16 @@ from functions.process import Process, VariancePreserving, apply
 
 Predicts = Literal["eps", "x0", "v"]
 Mixed = Literal["none", "normal", "velocity"]
+Variance = Literal["large", "small", "learned"]
+
+
+class Answer(NamedTuple):
+    """What a network answers: its prediction, shaped like the state, and v of the learned variance,
+    shaped alike, None where it has none.
+    """
+
+    prediction: Tensor
+    v: Tensor | None
 
 
 class Denoiser(nn.Module):
@@ -29,9 +39,14 @@ class Denoiser(nn.Module):
         however far x strays. "none": nothing. "normal": the noise expected for standard normal data
         (the mixed score of LSGM, 2106.05931, with a fixed weight). "velocity": R^-1 (0, v), the
         mixed score of CLD in gDDIM's code (after 2112.07068).
+    variance: of a reverse step, which bounds and `ddpm` use: "large" beta, "small" the posterior's,
+        "learned" in between: the network answers twice the channels, the prediction and v, and
+        log var = frac log beta + (1 - frac) log betatilde, frac = (v + 1)/2 (2102.09672, eq. 15).
+        With a fixed variance the v of such a network is not used.
 
-    Raises ValueError for options out of range, v on a process that does not preserve the variance,
-    mixed with another `predicts` than eps, and velocity on a process without one.
+    Raises ValueError for options out of range, v or a learned variance on a process that does not
+    preserve the variance, mixed with another `predicts` than eps, and velocity on a process without
+    one.
     """
 
     def __init__(
@@ -41,37 +56,52 @@ class Denoiser(nn.Module):
         predicts: Predicts = "eps",
         clip: Positive | None = None,
         mixed: Mixed = "none",
+        variance: Variance = "large",
     ) -> None:
         super().__init__()
-        require(Denoiser, predicts=predicts, clip=clip, mixed=mixed)
+        require(Denoiser, predicts=predicts, clip=clip, mixed=mixed, variance=variance)
         if predicts == "v" and not isinstance(process, VariancePreserving):
             raise ValueError("v is defined for variance-preserving processes only")
         if mixed != "none" and predicts != "eps":
             raise ValueError(f"a mixed score needs predicts eps, not {predicts!r}")
         if mixed == "velocity" and process.groups != 2:
             raise ValueError("a mixed score of the velocity needs a process that has one: cld")
+        if variance == "learned" and not isinstance(process, VariancePreserving):
+            raise ValueError("a learned variance needs a variance-preserving process")
         self.network = network
         self.process = process
         self.predicts = predicts
         self.clip = clip
         self.mixed = mixed
+        self.variance = variance
         self._kept: dict[float, _At] = {}
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """Answer of the network, with its mixed score, at state x (B, ...) and time t, a number or
-        (B,). Shape and dtype are those of x; ValueError for an answer of another shape.
+        """Prediction of the network, with its mixed score, at state x (B, ...) and time t, a number
+        or (B,). Shape and dtype are those of x; ValueError for an answer of another shape.
+        """
+        return self.ask(x, t, label).prediction
+
+    def ask(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
+        """Ask the network once, as `forward` does, for its prediction and its v. All other methods
+        get their answer here. Raises ValueError for an answer without v under a learned variance.
         """
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
         shown, given = self.process.to_network(x), [] if label is None else [label]
-        answer = self.network(shown, times, *given)
-        answer = shaped(
-            self.process.from_network(answer.to(x.dtype)), x
-        )  # half precision under autocast
+        answer, v = self.network(shown, times, *given).to(x.dtype), None  # half under autocast
+        if answer.ndim > 1 and answer.shape[1] == 2 * x.shape[1]:
+            answer, v = answer.chunk(2, 1)
+        elif self.variance == "learned":
+            raise ValueError(
+                f"the network answers {tuple(answer.shape)} to a state {tuple(x.shape)}; with a "
+                "learned variance it should answer twice the channels"
+            )
+        answer = shaped(self.process.from_network(answer), x)
         if self.mixed == "none":
-            return answer
+            return Answer(answer, v)
         at = self._at(t)
-        return answer + apply(at.normal if self.mixed == "normal" else at.velocity, x)
+        return Answer(answer + apply(at.normal if self.mixed == "normal" else at.velocity, x), v)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Right answer of the network for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
@@ -90,22 +120,40 @@ class Denoiser(nn.Module):
 
     def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Noise in x without clipping, which losses compare."""
-        answer = self(x, t, label)
+        return self.noise_of(x, self(x, t, label), t)
+
+    def noise_of(self, x: Tensor, prediction: Tensor, t: Tensor | float) -> Tensor:
+        """Noise that a prediction at (x, t) stands for, without clipping."""
         if self.predicts == "eps":
-            return answer
-        at = self._at(t)
-        return at.noise(x, self._clean(x, answer, at))
+            return prediction
+        return self._at(t).noise(x, self.clean_of(x, prediction, t))
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Expected clean state (lifted data) of x, shaped like x."""
-        clean = self.raw_x0(x, t, label)
-        if self.clip is None:
-            return clean
-        return self.process.lift(self.process.drop(clean).clamp(-self.clip, self.clip))
+        return self.posterior(x, t, label).prediction
 
     def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Expected clean state of x without clipping."""
-        return self._clean(x, self(x, t, label), self._at(t))
+        return self.clean_of(x, self(x, t, label), t)
+
+    def posterior(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
+        """Expected clean state of x, as `x0` gives it, and v, from one evaluation."""
+        prediction, v = self.ask(x, t, label)
+        clean = self.clean_of(x, prediction, t)
+        return Answer(clean if self.clip is None else self.clipped(clean, self.clip), v)
+
+    def clean_of(self, x: Tensor, prediction: Tensor, t: Tensor | float) -> Tensor:
+        """Clean state that a prediction at (x, t) stands for, without clipping."""
+        if self.predicts == "x0":
+            return prediction
+        at = self._at(t)
+        if self.predicts == "v":
+            return accumulate(apply(at.mean, x), -at.factor, prediction)
+        return at.clean(x, prediction)
+
+    def clipped(self, clean: Tensor, bound: float) -> Tensor:
+        """Clean state whose pixels lie in [-bound, bound]."""
+        return self.process.lift(self.process.drop(clean).clamp(-bound, bound))
 
     def _at(self, t: Tensor | float) -> _At:
         """Coefficients at t. Those of single times are kept: a plan asks for them again."""
@@ -114,13 +162,6 @@ class Denoiser(nn.Module):
         if t not in self._kept:
             self._kept[t] = _At(self.process, torch.tensor(t, dtype=torch.float64))
         return self._kept[t]
-
-    def _clean(self, x: Tensor, answer: Tensor, at: _At) -> Tensor:
-        if self.predicts == "x0":
-            return answer
-        if self.predicts == "v":
-            return accumulate(apply(at.mean, x), -at.factor, answer)
-        return at.clean(x, answer)
 
 
 class _At:
@@ -170,15 +211,13 @@ class Scaled(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, scale: Callable[[Tensor], Tensor]) -> None:
-        own = (denoiser.predicts, denoiser.clip, denoiser.mixed)
-        super().__init__(denoiser.network, denoiser.process, *own)
+        network, process, variance = denoiser.network, denoiser.process, denoiser.variance
+        super().__init__(network, process, clip=denoiser.clip, variance=variance)
+        self.inner = denoiser
         self.scale = scale
 
-    def raw_eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """Scaled noise, shaped like x."""
-        time = torch.as_tensor(t, dtype=torch.float64)
-        return apply(self.scale(time)[..., None, None], super().raw_eps(x, t, label))
-
-    def raw_x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """Clean state of x if its noise is the scaled one."""
-        return self._at(t).clean(x, self.raw_eps(x, t, label))
+    def ask(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
+        """Scaled noise, shaped like x, and v."""
+        prediction, v = self.inner.ask(x, t, label)
+        factor = self.scale(torch.as_tensor(t, dtype=torch.float64))[..., None, None]
+        return Answer(apply(factor, self.inner.noise_of(x, prediction, t)), v)

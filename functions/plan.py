@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Predict = Callable[[Tensor, float], Tensor]
+Predict = Callable[[Tensor, float], Any]
 
 
 def apply(coef: Tensor, x: Tensor) -> Tensor:
@@ -61,6 +62,8 @@ class Stage:
     A: coefficient of the state in which the current step began.
     B: {j: coefficient} of the network's answer at stage j, this one or an earlier one.
     C: coefficient of fresh standard normal noise, None where the stage draws none.
+    spread: of a learned variance: the noise is C exp(frac spread) z, frac shaped like the state and
+        answered by the network beside h (half log(beta/betatilde), 2102.09672, eq. 15).
     evaluate: whether the network is first asked at (current state, t).
     commit: whether the result ends a step: it is yielded, and the next step begins there.
     """
@@ -72,6 +75,7 @@ class Stage:
     C: Tensor | None = None
     evaluate: bool = True
     commit: bool = True
+    spread: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,15 @@ class Plan:
         for j in stage.B:
             if not 0 <= j <= i or not self.stages[j].evaluate:
                 raise ValueError(f"{where}: uses the answer of stage {j}, which does not exist yet")
+        if stage.spread is not None and (stage.C is None or not stage.evaluate):
+            raise ValueError(f"{where}: a learned variance needs noise and an evaluation")
         if i and stage.evaluate and stage.t != self.stages[i - 1].s:
             raise ValueError(f"{where}: the state is at time {self.stages[i - 1].s:g} here")
+
+    @property
+    def learned(self) -> bool:
+        """Whether the network is to answer its share of the variance too."""
+        return any(stage.spread is not None for stage in self.stages)
 
     @property
     def nfe(self) -> int:
@@ -123,7 +134,8 @@ class Plan:
 def _row(i: int, stage: Stage) -> str:
     terms = [f"{_show(stage.A)} x", *(f"{_show(c)} h{j}" for j, c in sorted(stage.B.items()))]
     if stage.C is not None:
-        terms.append(f"{_show(stage.C)} z")
+        spread = "" if stage.spread is None else f" exp({_show(stage.spread)} frac)"
+        terms.append(f"{_show(stage.C)} z{spread}")
     marks = ("" if stage.evaluate else "  no evaluation") + (
         "" if stage.commit else "  intermediate"
     )
@@ -149,23 +161,33 @@ def solve(
     """Run a plan from state x and yield the state after every committed stage; the last one is the
     sample. dtype and device are those of x.
 
-    predict(x, t): answer of the network in the plan's basis, shaped like x; else ValueError.
+    predict(x, t): answer of the network in the plan's basis, shaped like x; else ValueError. Under
+        a learned variance (`plan.learned`) the pair (answer, frac), both shaped like x.
     randn(x): noise shaped like x, drawn once per stage that has C.
     project(x, s): replaces every new state, if given (inpainting).
     """
     last_use = {j: i for i, stage in enumerate(plan.stages) for j in stage.B}
-    base, answers = x, dict[int, Tensor]()
+    base, answers, frac = x, dict[int, Tensor](), None
     for i, stage in enumerate(plan.stages):
         if stage.evaluate:
-            answers[i] = shaped(predict(x, stage.t), x)
+            answers[i], frac = _asked(predict, x, stage.t, plan.learned)
         x = apply(stage.A, base)
         for j, coef in stage.B.items():
             x = accumulate(x, coef, answers[j])
         if stage.C is not None:
-            x = accumulate(x, stage.C, randn(x))
+            z = randn(x)
+            if stage.spread is not None and frac is not None:
+                z = z * torch.exp(apply(stage.spread, frac))
+            x = accumulate(x, stage.C, z)
         if project is not None:
             x = project(x, stage.s)
         answers = {j: h for j, h in answers.items() if last_use.get(j, -1) > i}
         if stage.commit:
             base = x
             yield x
+
+
+def _asked(predict: Predict, x: Tensor, t: float, learned: bool) -> tuple[Tensor, Tensor | None]:
+    """Answer of `predict`, and frac where the variance is learned."""
+    answer, frac = predict(x, t) if learned else (predict(x, t), None)
+    return shaped(answer, x), frac

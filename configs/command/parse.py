@@ -21,7 +21,7 @@ from configs.command.options import Options
 from configs.command.usage import UnknownFlagError, UsageError
 from configs.schema.problems import known_keys
 
-VERBS = ("sample", "sweep", "report", "test", "check_data")
+VERBS = ("sample", "sweep", "curve", "report", "test", "check_data")
 LOOKS = ("dry_run", "print_plan", "list_samplers", "list_parts", "json_schema")
 
 # Flags that have a use beside those that only look or report: others would silently do nothing.
@@ -78,7 +78,7 @@ def parse(argv: Sequence[str]) -> Command:
         name: getattr(flags, name)
         for name in (
             *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
-            *("no_images", "axis", "use_pretrained", "device", "verbose"),
+            *("no_images", "axis", "likelihood", "use_pretrained", "device", "verbose"),
         )
         if getattr(flags, name) is not None
     }
@@ -164,6 +164,7 @@ def _check(flags: argparse.Namespace) -> None:
             flags.use_pretrained is not None and verb not in ("--sample", "--test"),
             "--use_pretrained needs --sample or --test",
         ),
+        (flags.likelihood is not None and not flags.test, "--likelihood needs --test"),
         (flags.override_help is not None, "--SECTION.KEY stands for a key such as --optim.lr"),
         (not flags.exp, "--exp needs the name of a folder"),
         (
@@ -219,6 +220,8 @@ def _check_presence(verb: str, config: str | None, options: Options) -> None:
         if not options.names:
             raise UsageError("--report needs --name, the sweep's, or --doc")
         return
+    if options.doc is None and verb == "curve":
+        raise UsageError("--curve needs --docs, the runs, as in --docs uniform-0,uniform-1")
     if options.doc is None and options.use_pretrained is None:
         raise UsageError("--doc is missing: the name of the run, as in --doc my_model")
     if config is None and options.doc is None and not options.use_pretrained:

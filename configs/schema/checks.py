@@ -21,7 +21,7 @@ def check(config: Config, typed: Collection[str]) -> list[Problem]:
     problems = [*_data(config), *_shape(config), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
     if not problems:
-        problems = _sampler(config, typed)
+        problems = _learned(config) or _sampler(config, typed)
     return problems or _build(config)
 
 
@@ -33,17 +33,18 @@ def _data(config: Config) -> list[Problem]:
 
 
 def _shape(config: Config) -> list[Problem]:
-    """Options of the network that repeat the shape of the process' state."""
+    """Options of the network that repeat the shape of the process' state or of its own answer."""
     values = config.model_dump(include={"data", "model", "diffusion"})
-    part, state = (
-        part_of("model", values["model"]),
-        state_shape(values["data"], values["diffusion"]),
-    )
+    part, state = part_of("model", values["model"]), state_shape(values)
+    learned = config.model.var_type == "learned"
     problems = []
     for key, what in part.facts.shape.items() if part else ():
         if (found := config.model.options[key]) != state[what]:
             other = "image_size" if what == "side" else "channels"
+            other += " and var_type learned" * (what == "answer" and learned)
             text = f"{found} does not fit data.{other}; it should be {state[what]}, or left out"
+            if what == "answer" and found == 2 * state["channels"]:
+                text += "; with model.var_type learned it fits"
             problems.append(Problem(f"model.{key}", text))
     return problems
 
@@ -61,6 +62,7 @@ def _specs(config: Config) -> list[Problem]:
     sampling, evaluation = config.sampling, config.evaluation
     named: list[tuple[str, Callable[[str], Any], str]] = [
         ("training.times", specs.times, config.training.times),
+        ("training.weight", specs.weight, config.training.weight),
         ("optim.anneal", specs.anneal, config.optim.anneal),
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
@@ -103,6 +105,24 @@ def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
     return problems
 
 
+def _learned(config: Config) -> list[Problem]:
+    """A learned variance, asked of a network that answers none."""
+    sampling, var_type = config.sampling, config.model.var_type
+    spec = specs.sampler(sampling.sample_type)
+    asked = {"sample_type": spec.given.get("variance")}
+    if "variance" in spec.part.options:
+        asked["variance"] = sampling.variance
+    return [
+        Problem(
+            f"sampling.{key}",
+            f"{getattr(sampling, key)} needs a network that answers variances, but model.var_type "
+            f"is {var_type}; the variance should be large or small",
+        )
+        for key, value in asked.items()
+        if value == "learned" and var_type != "learned"
+    ]
+
+
 def _sampling(config: Config) -> list[Problem]:
     sampling, problems = config.sampling, []
     if sampling.nfe and sampling.timesteps:
@@ -123,7 +143,7 @@ def _sampling(config: Config) -> list[Problem]:
 
 
 def _build(config: Config) -> list[Problem]:
-    """Make process, network, loss and time grid, and collect what they refuse."""
+    """Make process, network, loss, weight, times and time grid, and collect what they refuse."""
     try:
         process = config.process()
     except ValueError as err:
@@ -137,6 +157,8 @@ def _build(config: Config) -> list[Problem]:
             check_loss(process, **loss.options)
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
+    if problems := _of_training(config, process):
+        return problems
     steps, grid = config.sampling.timesteps, config.grid()
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
@@ -148,8 +170,28 @@ def _build(config: Config) -> list[Problem]:
     return []
 
 
+def _of_training(config: Config, process: Process) -> list[Problem]:
+    """Make the density of times and the loss weight for the process."""
+    import torch
+
+    ends = torch.tensor(process.t_train, dtype=torch.float64)
+    made: list[tuple[str, Callable[[], Any]]] = [
+        ("training.times", lambda: config.times(process)),
+        ("training.weight", lambda: config.weight(process)(ends)),
+    ]
+    problems = []
+    for key, make in made:
+        try:
+            make()
+        except ValueError as err:
+            problems.append(Problem(key, str(err)))
+    return problems
+
+
 def _network(config: Config, process: Process) -> list[Problem]:
-    """Ask the network on the meta device: its answer must have the shape of the state."""
+    """Ask the network on the meta device: its answer must have the shape of the state, with a
+    learned variance twice its channels.
+    """
     import torch
 
     from models import build
@@ -166,9 +208,11 @@ def _network(config: Config, process: Process) -> list[Problem]:
         text = " ".join(f"network {model.name} raises {type(err).__name__}: {err}".split())
         return [Problem("model", text)]
     found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if found != shape:
+    learned = model.var_type == "learned"
+    if found != (2, shape[1] * (1 + learned), *shape[2:]):
+        should = "the shape of the state" + ", with twice the channels" * learned
         text = f"network {model.name} answers {found} to a state {shape}; "
-        return [Problem("model", text + "its answer should have the shape of the state")]
+        return [Problem("model", text + f"its answer should have {should}")]
     try:
         config.denoiser(network, process)
     except ValueError as err:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ from configs.schema.sections import (
 from configs.values import names_of, show
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from functions.denoiser import Denoiser
@@ -68,20 +68,38 @@ class Config(Section):
         part = PROCESSES.parts[self.diffusion.process]
         return part.make(self.diffusion.options, image_size=self.data.image_size)
 
-    def denoiser(self, network: nn.Module, process: Process, clip: bool = False) -> Denoiser:
-        """The network as the process' denoiser. clip: keep x0 in [-1, 1]. Raises ValueError where
-        the process has no such prediction or mixed score.
+    def denoiser(
+        self,
+        network: nn.Module,
+        process: Process,
+        clip: bool = False,
+        variance: str | None = None,
+    ) -> Denoiser:
+        """The network as the process' denoiser. clip: keep x0 in [-1, 1]. variance: of a reverse
+        step, where it is not that of model.var_type. Raises ValueError where the process has no
+        such prediction, mixed score or variance.
         """
         from functions.denoiser import Denoiser
 
-        how = self.diffusion
-        bound = 1.0 if clip else None
-        return Denoiser(network, process, how.predicts, clip=bound, mixed=how.mixed_score)
+        how, bound = self.diffusion, 1.0 if clip else None
+        chosen: Any = variance or self.model.var_type.removeprefix("fixed")
+        return Denoiser(network, process, how.predicts, bound, how.mixed_score, chosen)
 
     def times(self, process: Process) -> TimeSampler:
         """The density of training times."""
         spec = specs.times(self.training.times)
         return spec.build(process, **spec.options)
+
+    def weight(self, process: Process) -> Callable[[Tensor], Tensor]:
+        """The loss weight: times -> factors on what the loss compares, float64. Raises ValueError,
+        when it is called, for a process on which it is not defined.
+        """
+        from functions.loss import LOSSES
+
+        spec = specs.weight(self.training.weight)
+        on_eps = LOSSES.parts[self.loss.name].facts.compares == "eps"
+        predicts = "eps" if on_eps else self.diffusion.predicts
+        return lambda t: spec.part.make(spec.options, process=process, t=t, predicts=predicts)
 
     def anneal(self) -> specs.Spec | None:
         """The anneal of the learning rate, None for none."""
@@ -151,7 +169,8 @@ class Config(Section):
 
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
-        named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
+        named = [specs.times(self.training.times), specs.weight(self.training.weight)]
+        named += [self.sampler(), self.grid(), self.extractor()]
         named += [*filter(None, [self.scale(), self.anneal()])]
         named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *_parts_of(named)]

@@ -22,6 +22,7 @@ ROOMS = (  # of parts that a config may name
     *("datasets.sources", "models", "models.features", "models.optimizers"),
     *("functions.anneals", "functions.grids", "functions.loss", "functions.metrics"),
     *("functions.process", "functions.samplers", "functions.scales", "functions.times"),
+    "functions.weights",
 )
 
 
@@ -147,20 +148,26 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
     if section == "model" and given.get("ema_rate") is None and not given.get("ema_half_life"):
         given["ema_rate"] = 0.9999
     if section == "model" and isinstance(data, dict):
-        state = state_shape(data, every.get("diffusion"))
+        state = state_shape(every)
         for option, what in part.facts.shape.items():
             if isinstance(state[what], int) and state[what] > 0:
                 given.setdefault(option, state[what])
 
 
-def state_shape(data: Values, diffusion: Any) -> dict[str, Any]:
-    """Side and channels of the process' state for these data, None where no number is given."""
+def state_shape(every: Values) -> dict[str, Any]:
+    """Side and channels of the process' state, and the channels of the network's answer to it, for
+    the sections of a config; None where no number is given.
+    """
+    data, diffusion, model = (every.get(name) for name in ("data", "diffusion", "model"))
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
     side, channels = data.get("image_size"), data.get("channels")
     groups = getattr(process.build if process else None, "groups", 1)
+    channels = channels * groups if isinstance(channels, int) else None
+    learned = isinstance(model, dict) and model.get("var_type") == "learned"
     return {
         "side": side if isinstance(side, int) else None,
-        "channels": channels * groups if isinstance(channels, int) else None,
+        "channels": channels,
+        "answer": channels * (2 if learned else 1) if channels else None,
     }
 
 

@@ -74,7 +74,7 @@ class Model(Plug):
     """The network and its averages."""
 
     name: str = "ddpm"
-    var_type: Literal["fixedlarge", "fixedsmall"] = "fixedlarge"
+    var_type: Literal["fixedlarge", "fixedsmall", "learned"] = "fixedlarge"
     ema: bool = True
     ema_rate: Rate | Annotated[tuple[Rate, ...], MinLen(1)] | None = None  # null: as below
     ema_half_life: Quantity | Annotated[tuple[Quantity, ...], MinLen(1)] | None = None  # in images
@@ -115,6 +115,7 @@ class Training(Section):
     n_epochs: MaybeCount = None
     n_iters: MaybeCount = None  # updates; 800,000 where none of the three is said
     times: str = "antithetic"  # spec of a density of training times
+    weight: str = "none"  # spec of a loss weight, such as p2:1:0.5; it moves no loss that is logged
     snapshot_freq: Count = 5000
     validation_freq: CountOrZero = 2000  # 0: never
     log_freq: Count = 100
@@ -189,6 +190,7 @@ class Evaluation(Section):
     batch_size: Count = 64
     kid_subsets: Count = 100
     kid_subset_size: Count = 1000
+    test_images: MaybeCount = None  # held-out images of a likelihood; null: all
 
 
 class Import(Section):

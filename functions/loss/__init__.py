@@ -4,6 +4,7 @@ A loss is a mean over the pixels of a sample. Weights, the density of t and the 
 batch belong to the caller.
 """
 
-from functions.loss.simple import simple
+from functions.loss.bound import bound, hybrid, kl
+from functions.loss.simple import mse, simple
 from functions.loss.skip import SkipNoise, clamped_from, skip, skip_coefficient, skip_scale
 from functions.parts import LOSSES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def mse(a: Tensor, b: Tensor) -> Tensor:
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of each sample, (B,). Raises ValueError for unequal shapes, which
     would otherwise be broadcast.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from configs.parts import require
 from configs.values import Count, Positive, Share
 from functions.denoiser import Denoiser
-from functions.loss.base import mse
+from functions.loss.base import squared_error
 from functions.parts import LOSSES
 from functions.process import Process, apply
 from functions.rows import need_scalar
@@ -42,7 +42,7 @@ def warn(process: Process, skip: int, c_max: float, **options: object) -> str:
     )
 
 
-@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", check=check, warn=warn)
+@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", compares="eps", check=check, warn=warn)
 def skip(
     denoiser: Denoiser,
     x0: Tensor,
@@ -65,13 +65,13 @@ def skip(
     """
     _require(skip, tau, skip_noise, c_max)
     eps = denoiser.raw_eps(denoiser.process.perturb(x0, t, noise), t)
-    plain = mse(eps, noise)
+    plain = squared_error(eps, noise)
     c = skip_coefficient(denoiser.process, t, skip, c_max).to(x0)
     if skip_noise == "closed_form":  # E |e2 - c f|^2 = 1 + c^2 |f|^2 per pixel
         ahead = 1 + c**2 * eps.square().flatten(1).mean(1)
     else:
         e2 = noise if skip_noise == "shared" else torch.randn_like(noise)
-        ahead = mse(apply(c[:, None, None], eps), e2)
+        ahead = squared_error(apply(c[:, None, None], eps), e2)
     return torch.where(_reaches(denoiser.process, t, skip), tau * plain + (1 - tau) * ahead, plain)
 
 

@@ -17,9 +17,4 @@ class Uniform(TimeSampler):
         return self._draw(n, generator), torch.ones(n)
 
     def density(self) -> tuple[Tensor, Tensor]:
-        low, high = self.process.t_train
-        if self.process.steps is not None:
-            times = torch.arange(int(low), int(high) + 1, dtype=torch.float64)
-        else:
-            times = low + (high - low) * (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-        return times, torch.full_like(times, 1 / len(times))
+        return self._times(), torch.full((self.count,), 1 / self.count, dtype=torch.float64)

@@ -11,12 +11,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from runners.report import published
 from runners.report.comparison import Comparison, Metric, Point
+from runners.report.convergence import Curve as Convergence
 from runners.report.line_styles import FAINT, INK, PAPER, Style, nth_colour
 from runners.report.loss_by_time import ByTime
 from runners.report.ranking import finite
 from runners.report.statistics import Gain, Stat
 from runners.report.svg import chart, log_x, plain_log, plain_number, scale_y
 from runners.report.training_curves import Curve
+from runners.report.wording import images
 
 ALONG = {"steps": "training step", "images": "training images seen", "hours": "hours of training"}
 TIMES = "training time, from the cleanest (0) to the noisiest (1)"
@@ -165,6 +167,23 @@ def density_of_times(found: Sequence[ByTime | None]) -> str:
     return svg[0]
 
 
+def weight_by_time(found: Sequence[ByTime | None]) -> str:
+    """Draw weights of losses (log axis) by training time; None: of a run without them."""
+    with chart("Weight of the loss by training time") as (axes, svg):
+        weights = []
+        for index, one in enumerate(found):
+            if one is not None and one.weight is not None:
+                colour = nth_colour(index).colour
+                axes.stairs(one.weight, _edges(one), baseline=None, color=colour)
+                weights.append(one.weight)
+        axes.set_yscale("log", nonpositive="mask")
+        values = np.concatenate(weights)
+        plain_log(axes.yaxis, values[values > 0])
+        axes.set_xlabel(TIMES)
+        axes.set_ylabel("weight of the loss (log)")
+    return svg[0]
+
+
 def _edges(one: ByTime) -> np.ndarray:
     return np.linspace(0, 1, len(one.loss) + 1)
 
@@ -199,3 +218,26 @@ def _bars(
         elinewidth=1,
         capsize=2,
     )
+
+
+def against_images(label: str, curves: Sequence[Convergence]) -> str:
+    """Draw quality against images seen (log axis), a line with its band for each scheme."""
+    with chart(f"{label} against training images seen", height=3.6) as (axes, svg):
+        values: list[float] = []
+        for index, curve in enumerate(curves):
+            style = nth_colour(index)
+            if curve.band is not None:
+                axes.fill_between(
+                    curve.images, *curve.band, color=style.colour, alpha=0.18, linewidth=0
+                )
+                values += [float(end) for ends in curve.band for end in ends]
+            axes.plot(
+                curve.images, curve.mean, color=style.colour, marker=style.marker, markersize=4
+            )
+            values += curve.mean.tolist()
+        log_x(axes, [x for curve in curves for x in curve.images])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: images(x)))
+        scale_y(axes, values, [], log=True)
+        axes.set_xlabel("training images seen (log)")
+        axes.set_ylabel(label)
+    return svg[0]

@@ -60,6 +60,9 @@ def _of_doc(doc: Doc) -> Iterator[Named]:
             yield part, shown
             yield from _inside(part, values)
     yield from _found("learning-rate anneal", doc.run.section("optim").get("anneal"))
+    training = doc.run.section("training")
+    yield from _found("density of times", training.get("times"))
+    yield from _found("loss weight", training.get("weight"))
     yield from _found("eps scale", doc.recipe.scale)
 
 

@@ -20,7 +20,7 @@ def section(comparison: Comparison, runs: Mapping[str, Path], axis: str = "steps
     curves: list[Curve] = []
     by_time: list[ByTime | None] = []
     losses = set()
-    for doc in comparison.docs:
+    for doc in comparison.runs:
         folder = runs.get(doc.label) or runs.get(doc.name) or Path(doc.run.run)
         if curve := read_curve(doc.label, folder, axis, _images_per_update(doc)):
             curves.append(curve)
@@ -48,6 +48,11 @@ def _by_time(found: Sequence[ByTime | None], differ: str) -> str:
     losses = markup.figure(charts.loss_by_time(found), caption)
     caption = "Faint: as counted over the same steps. Full: the density that times were drawn from."
     drawn = markup.figure(charts.density_of_times(found), caption)
+    if any(one.weighted for one in found if one is not None):
+        caption = (
+            "The factor on a loss in the objective, mean over each part of the times."
+        )
+        drawn += markup.figure(charts.weight_by_time(found), caption)
     return f'<h3>Losses by training time</h3><div class="beside">{losses}{drawn}</div>'
 
 

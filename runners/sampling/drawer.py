@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,8 +108,13 @@ class Drawer:
         with autocast(self.precision, self.device):
             return self.denoiser.x0(x, t).to(x.dtype)
 
-    def _predict(self, x: Tensor, t: Tensor | float) -> Tensor:
+    def _predict(self, x: Tensor, t: Tensor | float) -> Any:
         self.rows += len(x)
+        if isinstance(self.plan, Plan) and self.plan.learned:
+            with autocast(self.precision, self.device):
+                clean, v = self.denoiser.posterior(x, t)
+            assert v is not None  # the config was checked
+            return clean.to(x.dtype), (v.to(x.dtype) + 1) / 2
         if self.plan.basis == "x0":
             return self.x0(x, t)
         with autocast(self.precision, self.device):

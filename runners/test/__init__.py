@@ -1,8 +1,9 @@
-"""The held-out loss of a trained model, for every kind of its weights."""
+"""The held-out loss and likelihood of a trained model."""
 
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from configs.command.options import Options
@@ -10,14 +11,20 @@ from configs.schema import Config, ConfigError
 from datasets import ImageDataset, get_dataset
 from runners.machine.processes import Ranks
 from runners.machine.versions import versions
+from runners.measure import likelihood
 from runners.measure.held_out import held_out_loss
-from runners.model.load import all_weights, open_model
+from runners.measure.likelihood import Likelihood
+from runners.model import weights
+from runners.model.load import Model, all_weights, open_model
 from runners.record import files
+
+log = logging.getLogger("skip_step")
 
 
 def test(config: Config, options: Options, ranks: Ranks) -> None:
-    """Print the held-out loss, whole and by quartile of t, for each average and the raw weights;
-    of a run, write EXP/logs/DOC/test-STEP.json.
+    """Print the held-out loss, whole and by quartile of t, for each average and the raw weights,
+    and bits per dimension for the weights that sampling would take; of a run, write
+    EXP/logs/DOC/test-STEP.json.
 
     Raises ConfigError where the data set has no held-out images.
     """
@@ -28,22 +35,56 @@ def test(config: Config, options: Options, ranks: Ranks) -> None:
             "with --data.test_path FOLDER, or hold a part back with --data.holdout 0.05"
         )
     results: dict[str, dict[str, Any]] = {}
-    for found in all_weights(config, options):
+    every, bits = all_weights(config, options), None
+    drawn = weights.chosen(every, config.sampling.ema)
+    for found in every:
         model = open_model(config, found, ranks.device)
         losses = held_out_loss(model.denoiser(), held_out, model.config, ranks)
         results[found.average] = {**losses, **found.provenance()}
         if ranks.first:
             shown = "  ".join(f"{name} {value:.5f}" for name, value in losses.items())
             print(f"{found.average:>12}  {shown}  ({len(held_out):,} held-out images)", flush=True)
+        if (
+            found is drawn
+            and (bits := _likelihood(model, held_out, options, ranks))
+            and ranks.first
+        ):
+            print(f"{found.average:>12}  {bits}", flush=True)
     if ranks.first and options.use_pretrained is None:
-        _write(results, held_out, config, options)
+        _write(results, bits, held_out, config, options)
+
+
+def _likelihood(
+    model: Model, held_out: ImageDataset, options: Options, ranks: Ranks
+) -> Likelihood | None:
+    """Bits per dimension as --likelihood asks for them; None where it asks for none, or where they
+    are not defined and nobody asked. Raises ConfigError where they are not defined.
+    """
+    config, kind = model.config, options.likelihood
+    spec = config.sampler()
+    variance = spec.options.get("variance") if spec.name == "ddpm" else None
+    denoiser = config.denoiser(model.network, model.process, variance=variance)
+    if kind == "none":
+        return None
+    if why := likelihood.undefined(config, denoiser):
+        if kind is not None:
+            raise ConfigError(f"--likelihood {kind}: {why}")
+        log.info("no bits per dimension: %s", why)
+        return None
+    measure = likelihood.flow if kind == "ode" else likelihood.bound
+    return measure(denoiser, held_out, config, ranks, config.evaluation.test_images)
 
 
 def _write(
-    results: dict[str, dict[str, Any]], held_out: ImageDataset, config: Config, options: Options
+    results: dict[str, dict[str, Any]],
+    bits: Likelihood | None,
+    held_out: ImageDataset,
+    config: Config,
+    options: Options,
 ) -> None:
     record = {
         "losses": results,
+        "likelihood": None if bits is None else vars(bits),
         "loss": config.loss.model_dump(mode="json"),
         "held_out_images": len(held_out),
         "held_out_fingerprint": held_out.fingerprint(),

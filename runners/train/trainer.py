@@ -37,7 +37,8 @@ class Step:
     """One training step of this process, as it is logged.
 
     step: updates done, this one included; images: seen by them, over all processes; seconds: of
-    training, the pauses between a run and its resumptions left out; loss, t: (b,) on the device;
+    training, the pauses between a run and its resumptions left out; loss: without any weight (but
+    as it was returned by a loss that takes the weight itself), t: both (b,) on the device;
     grad_norm: before clipping, 0-dim; lr: the learning rate used.
     """
 
@@ -75,6 +76,8 @@ class Trainer:
         self.denoiser = config.denoiser(self.wrapped, process)
         self.times = config.times(process)
         self.loss = LOSSES[config.loss.name]
+        self.weight = config.weight(process)
+        self.weighs_itself = LOSSES.parts[config.loss.name].takes("weight")
         self.anneal = config.anneal()
         self.step, self.seconds = 0, 0.0
 
@@ -92,6 +95,7 @@ class Trainer:
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "times": self.times.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -102,6 +106,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+        if "times" in state:  # checkpoints of version 0.2.0 have none
+            self.times.load(state["times"])
         self.step = state["step"]
         self.seconds = state.get("seconds", 0.0)  # version 0.2.0 did not count them
 
@@ -139,8 +145,10 @@ class Trainer:
         if self.config.data.random_flip:
             images = random_flip(images)
         x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
-        t, weight = (v.to(self.ranks.device) for v in self.times.sample(len(x0)))
-        loss = self._backward(x0, t, self.denoiser.process.noise(x0), weight)
+        t, importance = self.times.sample(len(x0))
+        drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
+        t, importance, weight = (v.to(self.ranks.device) for v in drawn)
+        loss = self._backward(x0, t, self.denoiser.process.noise(x0), importance, weight)
         lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
@@ -151,13 +159,21 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.network)
-        self.times.update(t, loss)
+        if self.times.learns:
+            self._learn(t, loss if self.weighs_itself else weight * loss)
         self.step += 1
         return loss, t, norm, lr
 
-    def _backward(self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
-        """Add the gradients of the mean loss of one update, by batches or micro-batches; the losses
-        (b,).
+    def _learn(self, t: Tensor, loss: Tensor) -> None:
+        """Show the density of times the weighted losses (b,) of all processes, in their order."""
+        rows = self.ranks.gather(torch.stack([t.double(), loss.double()], 1))
+        self.times.update(rows[:, 0].to(t.dtype), rows[:, 1])
+
+    def _backward(
+        self, x0: Tensor, t: Tensor, noise: Tensor, importance: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
+        the losses (b,), unweighted.
         """
         count, training = len(x0), self.config.training
         share = count // training.grad_accum
@@ -167,11 +183,14 @@ class Trainer:
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
             with self._sync(begin + size >= count):
+                given = {"weight": weight[part]} if self.weighs_itself else {}
+                options = {**self.config.loss.options, **given}
                 with autocast(self.config.training.precision, x0.device):
                     loss = self.loss(
-                        self.denoiser, x0[part], t[part], noise[part], **self.config.loss.options
+                        self.denoiser, x0[part], t[part], noise[part], **options
                     ).float()
-                self.scaler.scale((weight[part] * loss).sum() * scale).backward()
+                weighed = loss if self.weighs_itself else weight[part] * loss
+                self.scaler.scale((importance[part] * weighed).sum() * scale).backward()
             losses.append(loss.detach())
         return torch.cat(losses)
 

@@ -7,7 +7,7 @@ from torch import nn
 from functions import loss as losses
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES, skip, skip_coefficient, skip_scale
-from functions.loss.base import mse
+from functions.loss.base import squared_error
 from functions.process import CLD, VP, VPSDE, Blur
 from tests.analytic import MODELS, ExactNet, golden
 
@@ -292,7 +292,7 @@ def test_an_answer_of_another_shape_is_refused_and_never_broadcast(name, predict
 
 def test_noise_of_another_shape_than_the_answer_is_refused():
     with pytest.raises(ValueError, match="one shape, not .8, 3, 4, 4. with .8, 1, 4, 4."):
-        mse(torch.zeros(8, 3, 4, 4), torch.zeros(8, 1, 4, 4))
+        squared_error(torch.zeros(8, 3, 4, 4), torch.zeros(8, 1, 4, 4))
 
 
 def test_the_checks_of_a_loss_before_training():

@@ -377,8 +377,8 @@ def test_options_out_of_range_are_refused():
     for name, options, message in [
         (
             "ddpm",
-            {"variance": "learned"},
-            "variance learned is not valid; it should be large or small",
+            {"variance": "huge"},
+            "variance huge is not valid; it should be large, small or learned",
         ),
         ("deis", {"order": 9}, "order 9 is not valid; it should be a whole number from 0 to 3"),
         ("deis", {"variable": "x"}, "variable x is not valid; it should be t, rho or lambda"),
