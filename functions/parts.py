@@ -27,6 +27,17 @@ class SamplerFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GridFacts(Facts):
+    """Facts of a time grid.
+
+    count: called as count(process, **options) where the options alone say how many steps the grid
+    has; it raises ValueError as the grid does.
+    """
+
+    count: Callable[..., int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossFacts(Facts):
     """Facts of a loss.
 
@@ -94,8 +105,8 @@ ANNEALS: Registry[Callable[..., float], AnnealFacts] = Registry(
 SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
     "sampler", SamplerFacts, ("process", "grid"), called=True
 )
-GRIDS: Registry[Callable[..., Any], Facts] = Registry(
-    "time grid", Facts, ("process", "steps"), called=True
+GRIDS: Registry[Callable[..., Any], GridFacts] = Registry(
+    "time grid", GridFacts, ("process", "steps"), called=True
 )
 SCALES: Registry[Callable[..., Any], Facts] = Registry(
     "eps scale", Facts, ("process",), called=True

@@ -150,7 +150,8 @@ def _add_sample(group: Group) -> None:
     _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
     _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
-    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the time grid, such as karras:7")
+    grids = "the time grid, such as karras:7 or respaced:ddim25"
+    _key(group, "--skip_type", "sampling.skip_type", "SPEC", grids)
     _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"

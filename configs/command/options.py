@@ -19,8 +19,8 @@ class Options:
     samplers, steps, docs, seeds: what a sweep runs over; snapshots: training steps whose
     checkpoints it measures, () for all that are kept, None for the newest alone; shard: (i, n), the
     i-th of n parts of its cells; names: the sweeps below EXP/sweeps that are filled or reported.
-    likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     axis: of training curves in reports, one of AXES.
+    likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
@@ -43,8 +43,8 @@ class Options:
     snapshots: tuple[int, ...] | None = None
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
-    axis: str = "steps"
     likelihood: str | None = None
+    axis: str = "steps"
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"

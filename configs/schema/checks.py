@@ -159,12 +159,22 @@ def _build(config: Config) -> list[Problem]:
         return [_of_option("loss", loss.options, err)]
     if problems := _of_training(config, process):
         return problems
-    steps, grid = config.sampling.timesteps, config.grid()
+    return _grid(config, process)
+
+
+def _grid(config: Config, process: Process) -> list[Problem]:
+    """Make the time grid, with the number of steps that is asked for."""
+    sampling, grid, steps = config.sampling, config.grid(), config.sampling.timesteps
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
         return [Problem("sampling.timesteps", text)]
     try:
-        grid.build(process, steps or process.steps or 1000, **grid.options)
+        own = config.steps_of_grid(process)
+        if own and (sampling.nfe or steps not in (own, None)):
+            key = "nfe" if sampling.nfe else "timesteps"
+            text = f"does not fit skip_type {grid}, which has {own} steps; it should be left out"
+            return [Problem(f"sampling.{key}", f"{sampling.nfe or steps} {text}")]
+        grid.build(process, own or steps or process.steps or 1000, **grid.options)
     except ValueError as err:
         return [Problem("sampling.skip_type", str(err))]
     return []

@@ -75,7 +75,8 @@ def write(
     board: Path | None,
     axis: str = "steps",
 ) -> list[Path]:
-    """Write report.html, .csv, .md and .tex of these sweeps to `out`; returns the files written.
+    """Write report.html, .csv, .md and .tex of these sweeps to `out`, and curve.json where they
+    hold snapshots; returns the files written.
 
     Reports are derived files: earlier ones there are replaced. runs: run folder by doc, for the
     training curves. images: training images (n, C, H, W) uint8 by index, None where they are not at
@@ -85,18 +86,20 @@ def write(
     """
     # Matplotlib takes a second to import, and not every command that imports this file reports.
     from runners.report import convergence_section, hparams, tables
+    from runners.report.convergence import converged
     from runners.report.document import document
     from runners.report.load_sweeps import load_sweeps
 
     found = load_sweeps(folders)
+    speed = converged(found)
     texts = {
-        "report.html": document(found, runs, images, axis),
+        "report.html": document(found, speed, runs, images, axis),
         "report.csv": tables.as_csv(found),
-        "report.md": tables.as_markdown(found),
-        "report.tex": tables.as_latex(found),
+        "report.md": tables.as_markdown(found, speed),
+        "report.tex": tables.as_latex(found.ends or found),
     }
-    if found.snapshots:
-        texts["curve.json"] = convergence_section.as_json(found.snapshots)
+    if speed:
+        texts["curve.json"] = convergence_section.as_json(speed)
     for name, text in texts.items():
         write_text(out / name, text)
     written = [out / name for name in texts]

@@ -84,8 +84,20 @@ class Setting:
     ratios: dict[str, list[Ratio]]
 
 
-def settings(comparison: Comparison) -> list[Setting]:
-    """Curves of the snapshots of a comparison, for every sampler and number of steps."""
+@dataclass(frozen=True)
+class Convergence:
+    """Curves of all snapshots of a comparison, which is about nothing else, by setting."""
+
+    comparison: Comparison
+    settings: list[Setting]
+
+
+def converged(whole: Comparison) -> Convergence | None:
+    """Draw the curves of the snapshots in a comparison, for each sampler and number of steps; None
+    where it has none.
+    """
+    if (comparison := whole.snapshots) is None:
+        return None
     found = []
     grouped = schemes(comparison.docs)
     for sampler, steps in dict.fromkeys((p.sampler, p.steps) for p in comparison.points):
@@ -96,7 +108,7 @@ def settings(comparison: Comparison) -> list[Setting]:
             base, *others = curves
             ratios = {other.label: ratios_of(base, other) for other in others}
             found.append(Setting(sampler, steps, points[0].nfe, curves, ratios))
-    return found
+    return Convergence(comparison, found)
 
 
 def curve_of(scheme: Scheme, at: dict[str, Point]) -> Curve | None:

@@ -352,7 +352,7 @@ def test_moved_aside_when_told(exp: Path) -> None:
 @pytest.mark.parametrize(
     ("samplers", "steps", "more", "told"),
     [
-        ("ddim,f_pndm", "3,9", [], "--sweep: the cell a, f_pndm, 3 steps: F-PNDM needs at least 4"),
+        ("ddim,f_pndm", "3,9", [], "the cell a, f_pndm, 3 steps: F-PNDM needs at least 4"),
         ("ddim", "2000", [], "the cell a, ddim, 2000 steps: 2000 sampling steps asked"),
         ("dim", "3", [], "--samplers dim: dim is unknown"),
         ("ddim@quat", "3", [], "did you mean quad?"),

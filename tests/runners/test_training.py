@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from configs.schema import Config, load
+from functions.loss import LOSSES
+from functions.times import TIMES
+from functions.weights import p2
 from main import main
 from models import checkpoint
 from runners.machine.processes import Ranks
@@ -190,3 +193,98 @@ def test_lines_of_later_steps_are_forgotten(tmp_path: Path, caplog) -> None:
     forget(path, 3)
     assert path.stat().st_mtime_ns == before
     assert memory(torch.device("cpu"))["memory_mib"] > 10
+
+
+def steps_of(trainer, count, begin=0):
+    """Some steps, each on images that follow from its number."""
+    for number in range(begin, begin + count):
+        pixels = torch.Generator().manual_seed(number)
+        images = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=pixels)
+        (step,) = trainer.steps(iter([(images, None)]))
+        yield step
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_every_density_of_times_is_resumed_exactly(times: str, tmp_path: Path) -> None:
+    """Five times, so that each has its ten losses before the interruption."""
+    keys = [("training.times", times), ("loss.name", "simple"), ("diffusion.steps", "5")]
+    config = config_of(*keys, ("training.batch_size", "12"), ("sampling.timesteps", "5"))
+    whole, first, second = (new_trainer(config, ALONE) for _ in range(3))
+    wanted = [*steps_of(whole, 16)]
+    assert [*steps_of(first, 11)][-1].step == 11
+    checkpoint.save(tmp_path / "ckpt_11.pth", first.state())
+    second.load(checkpoint.load(tmp_path / "ckpt_11.pth"))
+    for step, want in zip(steps_of(second, 5, begin=11), wanted[11:], strict=True):
+        assert torch.equal(step.t, want.t) and torch.equal(step.loss, want.loss)
+    for mine, other in zip(second.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    if times == "loss_second_moment":
+        assert second.times.seen.tolist() == [10] * 5
+        assert torch.equal(second.times.probabilities, whole.times.probabilities)
+        assert second.times.probabilities.unique().numel() == 5
+
+
+def test_a_checkpoint_without_times_is_resumed() -> None:
+    trainer = new_trainer(config_of(("training.times", "loss_second_moment")), ALONE)
+    state = trainer.state()
+    del state["times"]
+    trainer.load(state)
+
+
+def weighed(*keys: tuple[str, str]):
+    """The first step under these keys, the gradient of its update, and its trainer."""
+    trainer = new_trainer(config_of(("training.batch_size", "12"), *keys), ALONE)
+    trainer.optimizer.step = lambda *_: None
+    trainer.optimizer.zero_grad = lambda **_: None
+    (step,) = steps_of(trainer, 1)
+    return step, torch.cat([p.grad.flatten() for p in trainer.network.parameters()]), trainer
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0"])
+def test_a_weight_moves_the_gradient_and_no_loss_that_is_logged(predicts: str) -> None:
+    keys = [("diffusion.predicts", predicts), ("loss.name", "simple"), ("model.dropout", "0")]
+    keys += [("optim.grad_clip", "null")]
+    plain, _, trainer = weighed(*keys)
+    step, gradient, _ = weighed(
+        *keys, ("training.weight", "p2:1:0.5"), ("training.micro_batch", "4")
+    )
+    assert torch.equal(step.t, plain.t)
+    torch.testing.assert_close(step.loss, plain.loss)
+    weight = p2(trainer.denoiser.process, plain.t, 1.0, 0.5, predicts).float()
+    trainer.network.zero_grad(set_to_none=True)
+    trainer._backward(*captured(trainer), weight, torch.ones(12))  # as importance weights
+    want = torch.cat([p.grad.flatten() for p in trainer.network.parameters()])
+    torch.testing.assert_close(gradient, want, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(gradient, weighed(*keys)[1], rtol=0.1)
+
+
+def captured(trainer):
+    """x0, t and noise of the first step."""
+    found, original = [], trainer._backward
+    trainer._backward = lambda *given: found.append(given[:3]) or original(*given)
+    trainer.step = 0
+    next(steps_of(trainer, 1))
+    trainer._backward = original
+    trainer.network.zero_grad(set_to_none=True)
+    for p in trainer.network.parameters():
+        p.grad = None
+    return found[0]
+
+
+def test_a_loss_that_takes_the_weight_gets_it(monkeypatch) -> None:
+    """It is then not multiplied by it, and logged as it is returned."""
+    monkeypatch.setattr(LOSSES, "parts", dict(LOSSES.parts))
+    simple = LOSSES["simple"]
+
+    @LOSSES.part(title="x", paper="")
+    def half_weighed(denoiser, x0, t, noise, weight=None):
+        given.append(weight)
+        return simple(denoiser, x0, t, noise) * (1 if weight is None else weight) + 1
+
+    given = []
+    keys = [("loss.name", "half_weighed"), ("model.dropout", "0"), ("optim.grad_clip", "null")]
+    step, gradient, trainer = weighed(*keys, ("training.weight", "p2"))
+    torch.testing.assert_close(given[0], p2(trainer.denoiser.process, step.t).float())
+    other, same, _ = weighed(*[("loss.name", "simple"), *keys[1:]], ("training.weight", "p2"))
+    torch.testing.assert_close(gradient, same)
+    torch.testing.assert_close(step.loss, other.loss * given[0] + 1)
