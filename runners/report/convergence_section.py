@@ -134,8 +134,8 @@ def _explained(setting: Setting) -> str:
         counts = f"{len(base.runs)} each"
     if any(r.low is not None for ratios in setting.ratios.values() for r in ratios):
         words += (
-            "Ranges: 95 % interval, bootstrap over the runs of both (runs: "
-            f"{counts}); of few runs it is too narrow rather than too wide. "
+            "Ranges: 95 % interval, a bootstrap over the runs of both (runs: "
+            f"{counts}), widened for their small number by Student's t. "
         )
     if len(base.runs) == 1 or any(len(other.runs) == 1 for other in others):
         words += "No uncertainty can be given where a scheme has one run."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from main import main
 from runners import report
@@ -192,9 +193,11 @@ def test_the_interval_covers_what_the_runs_spread() -> None:
     fast = curve("fast", *(power(2 * s) for s in spread))
     last, *_, every = ratios_of(base, fast)
     assert last.ratio.value == pytest.approx(2) and every.ratio.value == pytest.approx(2)
+    error = np.log(spread).std(ddof=1) * math.sqrt(2 / 3)  # of the log ratio, from 3 runs each
+    factor = math.exp(stdtrit(4, 0.975) * error)
     for ratio in (last, every):
-        assert ratio.low.value < 1.9 and ratio.high.value > 2.1
-        assert ratio.low.value > 2 / 1.22 and ratio.high.value < 2 * 1.22
+        assert ratio.low.value == pytest.approx(2 / factor, rel=0.07)
+        assert ratio.high.value == pytest.approx(2 * factor, rel=0.07)
     again = ratios_of(base, fast)[0]
     assert (again.low, again.high) == (last.low, last.high)  # the same every time
     same = ratios_of(curve("base", power(1), power(1)), curve("fast", power(2), power(2)))
