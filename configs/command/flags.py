@@ -165,7 +165,7 @@ def _add_sweep(group: Group) -> None:
         "--docs": "more runs beside --doc, separated by commas; patterns too, as in 'p2-*'",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
-        "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
+        "--name": "EXP/sweeps/NAME [--doc, or DOC-curve]; several with --report: EXP/reports/A,B",
     }
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)
