@@ -152,9 +152,13 @@ def _build(config: Config) -> list[Problem]:
         return problems
     loss = config.loss
     try:
-        check_loss = part_of("loss", loss.model_dump()).facts.check  # type: ignore[union-attr]
+        facts = part_of("loss", loss.model_dump()).facts  # type: ignore[union-attr]
+        check_loss = facts.check
         if check_loss is not None:
             check_loss(process, **loss.options)
+        if facts.learned == "must" and config.model.var_type != "learned":
+            text = f"{loss.name} trains a variance; model.var_type should be learned, not "
+            return [Problem("loss.name", text + config.model.var_type)]
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
     if problems := _of_training(config, process):
