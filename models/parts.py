@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts(Facts):
     """shape: the options that must fit the process' state: its side in pixels ("side") or its
-    channels ("channels"), for what the network takes and for what it returns. A config need not
-    say them.
+    channels ("channels"), for what the network takes and for what it returns; and the rows of a
+    label embedding ("classes"), without which a network takes no labels. A config need not say
+    them.
     """
 
-    shape: Mapping[str, Literal["side", "channels"]]
+    shape: Mapping[str, Literal["side", "channels", "classes"]]
 
     def match(self, build: Callable[..., Any]) -> None:
         known = inspect.signature(build).parameters

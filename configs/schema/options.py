@@ -144,22 +144,38 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
         given.setdefault("channels", part.facts.channels or 3)
         if part.facts.size is not None:
             given.setdefault("image_size", part.facts.size)
+        if given.get("classes") is True and part.facts.classes is not None:
+            given["classes"] = part.facts.classes
     elif section == "model" and isinstance(data, dict):
-        state = state_shape(data, every.get("diffusion"))
+        state = state_shape(every)
         for option, what in part.facts.shape.items():
             if isinstance(state[what], int) and state[what] > 0:
                 given.setdefault(option, state[what])
 
 
-def state_shape(data: Values, diffusion: Any) -> dict[str, Any]:
-    """Side and channels of the process' state for these data, None where no number is given."""
+def state_shape(every: Values) -> dict[str, Any]:
+    """Side and channels of the process' state, and the rows of the network's label embedding, for
+    the sections of a config; None where no number is given.
+    """
+    data, diffusion = every["data"], every.get("diffusion")
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
     side, channels = data.get("image_size"), data.get("channels")
     groups = getattr(process.build if process else None, "groups", 1)
     return {
         "side": side if isinstance(side, int) else None,
         "channels": channels * groups if isinstance(channels, int) else None,
+        "classes": label_rows(data.get("classes"), every.get("training")),
     }
+
+
+def label_rows(classes: Any, training: Any) -> int | None:
+    """Rows of a label embedding: one for each class, one more for "no class" with label dropout.
+    None without classes.
+    """
+    if isinstance(classes, bool) or not isinstance(classes, int):
+        return None
+    share = training.get("label_dropout") if isinstance(training, dict) else None
+    return classes + (isinstance(share, float) and share > 0)
 
 
 def _owners(section: str, key: str) -> list[str]:

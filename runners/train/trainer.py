@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.schema import Config, ConfigError
-from datasets.transforms import random_flip, to_model
+from datasets.transforms import drop_labels, random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
 from models import build
@@ -93,12 +93,13 @@ class Trainer:
         self.step = state["step"]
 
     def steps(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[Step]:
-        """Train on uint8 batches (b, C, H, W), this process' share of each, and yield every step.
+        """Train on uint8 batches (b, C, H, W) with their labels (b,), this process' share of each,
+        and yield every step.
 
         Raises NonFiniteLossError before the update that would spoil the weights.
         """
-        for images, _ in batches:
-            yield self._step(images)
+        for images, labels in batches:
+            yield self._step(images, labels)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Denoiser]:
@@ -114,14 +115,15 @@ class Trainer:
         finally:
             self.network.train()
 
-    def _step(self, images: Tensor) -> Step:
+    def _step(self, images: Tensor, labels: Tensor | None) -> Step:
         seed_step(self.config.seed, self.ranks.rank, self.step)
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
             images = random_flip(images)
         x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
         t, weight = (v.to(self.ranks.device) for v in self.times.sample(len(x0)))
-        loss = self._backward(x0, t, self.denoiser.process.noise(x0), weight)
+        noise = self.denoiser.process.noise(x0)
+        loss = self._backward(x0, t, noise, weight, self._conditions(labels))
         lr = self._set_lr()
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
@@ -136,7 +138,18 @@ class Trainer:
         self.step += 1
         return Step(self.step, loss, t, norm, lr)
 
-    def _backward(self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
+    def _conditions(self, labels: Tensor | None) -> Tensor | None:
+        """Labels that the network is told, some of them dropped; None without data.classes."""
+        if not self.config.data.classes:
+            return None
+        assert labels is not None
+        if (none := self.config.no_class) is not None:
+            labels = drop_labels(labels, self.config.training.label_dropout, none)
+        return labels.to(self.ranks.device, non_blocking=True)
+
+    def _backward(
+        self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor, label: Tensor | None
+    ) -> Tensor:
         """Add the gradients of the batch's mean loss, by micro-batches; the losses (b,)."""
         count = len(x0)
         size = self.config.training.micro_batch or count
@@ -144,10 +157,11 @@ class Trainer:
         losses = []
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
+            denoiser = self.denoiser.given(None if label is None else label[part])
             with self._sync(begin + size >= count):
                 with autocast(self.config.training.precision, x0.device):
                     loss = self.loss(
-                        self.denoiser, x0[part], t[part], noise[part], **self.config.loss.options
+                        denoiser, x0[part], t[part], noise[part], **self.config.loss.options
                     ).float()
                 self.scaler.scale((weight[part] * loss).sum() * scale).backward()
             losses.append(loss.detach())
