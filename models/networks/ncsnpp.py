@@ -83,17 +83,12 @@ class NCSNpp(nn.Module):
         require(NCSNpp, progressive_input=progressive_input, num_classes=num_classes)
         _check(ch, fir_kernel)
         sides = level_sides(image_size, len(ch_mult), attn_resolutions)
-        self.in_channels, self.factor = in_channels, 2 ** (len(ch_mult) - 1)
-        self.num_classes = num_classes
-        self.scale = math.sqrt(0.5) if skip_rescale else 1.0
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.factor, self.scale = 2 ** (len(ch_mult) - 1), math.sqrt(0.5) if skip_rescale else 1.0
         taps = fir_kernel if fir else None
         block = partial(Block, time=4 * ch, dropout=dropout, scale=self.scale)
 
-        fourier = embedding == "fourier"
-        if fourier:
-            self.temb: nn.Module = FourierEmbedding(ch, fourier_scale, num_classes)
-        else:
-            self.temb = TimeEmbedding(ch, num_classes)
+        self.temb = _embedding(embedding, ch, fourier_scale, num_classes)
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down, self.pyramid = nn.ModuleList(), nn.ModuleList()
         skips, here, seen = [ch], ch, in_channels
@@ -226,6 +221,12 @@ class FourierEmbedding(nn.Module):
         angle = 2 * math.pi * log_t * self.frequencies.to(dtype)
         e = torch.cat([angle.sin(), angle.cos()], dim=1).to(like.dtype)
         return F.silu(with_label(self.dense[1](F.silu(self.dense[0](e))), self.label, label))
+
+
+def _embedding(kind: str, channels: int, scale: float, num_classes: int | None) -> nn.Module:
+    if kind == "fourier":
+        return FourierEmbedding(channels, scale, num_classes)
+    return TimeEmbedding(channels, num_classes)
 
 
 def _groups(channels: int) -> int:
