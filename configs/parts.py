@@ -76,6 +76,10 @@ class Part(Generic[B, F]):
     given: tuple[str, ...]
     place: str
 
+    def takes(self, parameter: str) -> bool:
+        """Whether the part has a parameter that the program may fill in or leave out."""
+        return parameter in inspect.signature(self.build).parameters
+
     @cached_property
     def options(self) -> dict[str, inspect.Parameter]:
         """Parameters that a config, a flag or a spec may set, in order, annotations evaluated."""
@@ -120,13 +124,20 @@ class Registry(Mapping[str, B], Generic[B, F]):
     """All parts of one kind. As a mapping: name -> what builds the part; `parts` has the rest."""
 
     def __init__(
-        self, kind: str, facts: type[F], given: tuple[str, ...] = (), called: bool = False
+        self,
+        kind: str,
+        facts: type[F],
+        given: tuple[str, ...] = (),
+        called: bool = False,
+        optional: tuple[str, ...] = (),
     ) -> None:
         """kind: the word for a part, in messages ("sampler"); facts: the class of its facts;
         given: parameters that the program fills in itself, so that no option may be called so;
-        called: with all of them by position, so that every part begins with them.
+        called: with all of them by position, so that every part begins with them; optional: more
+        parameters that the program fills in, by name, where a part has them.
         """
         self.kind, self.facts, self.given, self.called = kind, facts, given, called
+        self.optional = optional
         self.parts: dict[str, Part[B, F]] = {}
         KINDS[kind] = self
 
@@ -161,8 +172,9 @@ class Registry(Mapping[str, B], Generic[B, F]):
         parameters = inspect.signature(build).parameters
         if self.called and list(parameters)[: len(self.given)] != list(self.given):
             raise PartError(f"should begin with the parameters {', '.join(self.given)}")
+        given = (*self.given, *self.optional)
         for key, parameter in parameters.items():
-            if key not in self.given and parameter.annotation is inspect.Parameter.empty:
+            if key not in given and parameter.annotation is inspect.Parameter.empty:
                 raise PartError(f"has an option {key} without annotation; write {key}: TYPE")
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise PartError(f"takes *{key}; every option should have a name")
@@ -174,7 +186,7 @@ class Registry(Mapping[str, B], Generic[B, F]):
             for other in self.parts.values():
                 if getattr(other.facts, fact) == value:
                     raise PartError(f"has the {fact} {value}, which is that of {other.place}")
-        self.parts[name] = Part(self.kind, name, build, stated, self.given, place)
+        self.parts[name] = Part(self.kind, name, build, stated, given, place)
 
     def _stated(self, facts: dict[str, Any]) -> F:
         """The facts, once they are complete and of the right types."""

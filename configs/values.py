@@ -4,6 +4,7 @@ Annotated[int, Ge(0), Le(3)]        a whole number from 0 to 3
 Annotated[float, Gt(0)] | None      a number above 0, or null
 Literal["t", "rho"]                 t or rho
 Annotated[str, OneOf(SCHEDULES)]    the name of a registered part
+Quantity                            a count that may be written 500k or 25.6M
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt, MinLen
 
@@ -44,6 +47,34 @@ class OneOf:
         if value not in self.names:
             raise ValueError("unknown")
         return value
+
+
+class Suffixed:
+    """Whole number that may also be written with k (thousand), M (million) or G (billion)."""
+
+    SUFFIXES: ClassVar = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+    TEXT: ClassVar = r"([0-9]+(?:\.[0-9]*)?(?:[eE][0-9]{1,2})?)([kKMG]?)"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self._number, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": f"^{self.TEXT}$"}]}
+
+    def _number(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if (found := re.fullmatch(self.TEXT, value.strip())) is None:
+            raise ValueError("no quantity")
+        exact = Decimal(found[1]) * self.SUFFIXES[found[2]]
+        if exact != int(exact):
+            raise ValueError("not whole")
+        return int(exact)
+
+
+Quantity = Annotated[int, Suffixed(), Ge(1)]
 
 
 @cache
@@ -104,6 +135,8 @@ def words(annotation: Any) -> str:
     base, bounds = _parts(annotation)
     if names := names_of(annotation):
         return either(names)
+    if any(isinstance(bound, Suffixed) for bound in bounds):
+        return "a count above 0, such as 50000, 500k or 25.6M"
     origin = get_origin(base)
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in get_args(base) if kind is not type(None)]
@@ -139,7 +172,7 @@ def names_of(annotation: Any) -> Collection[str]:
 def _parts(annotation: Any) -> tuple[Any, Sequence[Any]]:
     if get_origin(annotation) is Annotated:
         base, *bounds = get_args(annotation)
-        return base, [b for b in bounds if isinstance(b, BaseMetadata | OneOf)]
+        return base, [b for b in bounds if isinstance(b, BaseMetadata | OneOf | Suffixed)]
     return annotation, []
 
 
@@ -159,6 +192,8 @@ def _range(bounds: Iterable[Any]) -> str:
 
 def _plural(annotation: Any) -> str:
     base, bounds = _parts(annotation)
+    if any(isinstance(bound, Suffixed) for bound in bounds):
+        return "counts above 0, such as 50000, 500k or 25.6M"
     each = _range(bounds).replace(", ", ", each ")
     return {int: "whole numbers", float: "numbers"}.get(base, "values") + each
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from configs.parts import Facts, PartError, Registry
 
@@ -30,12 +30,17 @@ class SamplerFacts(Facts):
 class LossFacts(Facts):
     """Facts of a loss.
 
-    check: called as check(process, **options) before training; it raises ValueError where the loss
-    is not defined for the process with these options. warn: called alike; it returns a line to
-    print before training, or "". learned: whether the loss trains a variance, which the network
-    must have.
+    compares: what a loss weight acts on: the squared error of the network's own "prediction", or
+    that of "eps", whatever the network predicts. check: called as check(process, **options) before
+    training; it raises ValueError where the loss is not defined for the process with these options.
+    warn: called alike; it returns a line to print before training, or "". learned: whether the loss
+    trains a variance, which the network must have.
+
+    A loss may have a parameter `weight`, None or (B,), and weigh a part of itself only; else its
+    caller multiplies it by the weight.
     """
 
+    compares: Literal["prediction", "eps"] = "prediction"
     check: Callable[..., None] | None = None
     warn: Callable[..., str] | None = None
     learned: bool = False
@@ -63,15 +68,28 @@ class MetricFacts(Facts):
             raise PartError(f"has no default for {bare[0]}; --fid measures it without being told")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnnealFacts(Facts):
+    """to_the_end: whether the learning rate depends on the length of the training."""
+
+    to_the_end: bool
+
+
 PROCESSES: Registry[Callable[..., Process], Facts] = Registry("process", Facts, ("image_size",))
 SCHEDULES: Registry[Callable[..., Any], Facts] = Registry(
     "noise schedule", Facts, ("start", "end", "steps")
 )
 LOSSES: Registry[Callable[..., Any], LossFacts] = Registry(
-    "loss", LossFacts, ("denoiser", "x0", "t", "noise"), called=True
+    "loss", LossFacts, ("denoiser", "x0", "t", "noise"), called=True, optional=("weight",)
+)
+WEIGHTS: Registry[Callable[..., Any], Facts] = Registry(
+    "loss weight", Facts, ("process", "t"), called=True, optional=("predicts",)
 )
 TIMES: Registry[Callable[..., Any], Facts] = Registry(
     "density of times", Facts, ("process",), called=True
+)
+ANNEALS: Registry[Callable[..., float], AnnealFacts] = Registry(
+    "learning-rate anneal", AnnealFacts, ("images", "total"), called=True
 )
 SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
     "sampler", SamplerFacts, ("process", "grid"), called=True

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts(Facts):
-    """shape: the options that must fit the process' state: its side in pixels ("side") or its
-    channels ("channels"), for what the network takes and for what it returns; and the rows of a
-    label embedding ("classes"), without which a network takes no labels. A config need not say
-    them.
+    """shape: the options that follow from the rest of a config, which need not say them: the side
+    of the process' state in pixels ("side"), its channels ("channels"), the channels of the
+    network's answer ("answer"), twice as many where model.var_type is learned, and the rows of its
+    label embedding ("classes"), without which a network takes no labels.
     """
 
-    shape: Mapping[str, Literal["side", "channels", "classes"]]
+    shape: Mapping[str, Literal["side", "channels", "answer", "classes"]]
 
     def match(self, build: Callable[..., Any]) -> None:
         known = inspect.signature(build).parameters

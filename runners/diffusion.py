@@ -57,6 +57,10 @@ class Diffusion:
         if sweep(self.config, self.options, self.ranks):
             self.ranks.on_first(lambda: write_report(self.options))
 
+    def curve(self) -> None:
+        """Measure every snapshot of the runs: a sweep over training steps; write the report."""
+        self.sweep()
+
     def test(self) -> None:
         """Measure the held-out loss, for the averaged and the raw weights."""
         test(self.config, self.options, self.ranks)

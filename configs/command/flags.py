@@ -20,6 +20,7 @@ examples:
   python main.py --doc s2dm --sample --fid --timesteps 50 --eta 0 --ni
   python main.py --doc s2dm --sample --fid --sample_type deis:3 --nfe 20 --ni
   python main.py --doc s2dm --sweep --samplers generalized,f_pndm,deis:3 --timesteps 10,20,50 --ni
+  python main.py --curve --docs 'ddpm-*,s2dm-*' --name fast --timesteps 50 --ni
   python main.py --doc s2dm --sample --sequence --timesteps 50 --frames 8 --ni
   python main.py --doc s2dm --sample --inpaint --image photo.png --mask center --ni
   torchrun --nproc_per_node=8 main.py --config cifar10.yml --doc ddpm --ni
@@ -71,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     text = "with --sample, one at a time; `main.py --sample --help` lists them"
     picture_flags.add(made.add_argument_group("pictures", text))
     _add_sweep(made.add_argument_group("sweep", "samplers x step counts x runs x seeds"))
+    text = "a sweep over the checkpoints that the runs of --docs kept, with one sampler"
+    _add_curve(made.add_argument_group("curve", text))
     _add_measure(made.add_argument_group("measure"))
     _add_inspect(made.add_argument_group("inspect"))
     return made
@@ -162,7 +165,7 @@ def _add_sweep(group: Group) -> None:
     _switch(group, "--sweep", "measure every combination; go on with the same command")
     texts = {
         "--samplers": "such as generalized,f_pndm,deis:3@quad (SAMPLER@GRID)",
-        "--docs": "more runs beside --doc, separated by commas",
+        "--docs": "more runs beside --doc, separated by commas; patterns too, as in 'p2-*'",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
         "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
@@ -170,6 +173,12 @@ def _add_sweep(group: Group) -> None:
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)
     _switch(group, "--report", "write the report of a sweep again")
+
+
+def _add_curve(group: Group) -> None:
+    _switch(group, "--curve", "measure quality against images seen; go on with the same command")
+    text = "training steps, as in 500,1000 [all that have a checkpoint]"
+    group.add_argument("--snapshots", metavar="SNAPSHOTS", help=text)
 
 
 def _add_measure(group: Group) -> None:

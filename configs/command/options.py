@@ -14,8 +14,9 @@ class Options:
     exp: the folder that holds everything; doc: the run's name, None where none is needed.
     image_folder: below EXP/image_samples. images, fid, picture: the modes of --sample, one of them;
     picture is an object of the class that is registered as this picture mode, made of its flags.
-    samplers, steps, docs, seeds: what a sweep runs over; shard: (i, n), the i-th of n parts of its
-    cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    samplers, steps, docs, seeds: what a sweep runs over; snapshots: training steps whose
+    checkpoints it measures, () for all that are kept, None for the newest alone; shard: (i, n), the
+    i-th of n parts of its cells; names: the sweeps below EXP/sweeps that are filled or reported.
     likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
@@ -36,6 +37,7 @@ class Options:
     steps: tuple[int, ...] = ()
     docs: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    snapshots: tuple[int, ...] | None = None
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
     likelihood: str | None = None

@@ -21,7 +21,7 @@ from configs.command.options import Options
 from configs.command.usage import UnknownFlagError, UsageError
 from configs.schema.problems import known_keys
 
-VERBS = ("sample", "sweep", "report", "test", "check_data")
+VERBS = ("sample", "sweep", "curve", "report", "test", "check_data")
 LOOKS = ("dry_run", "print_plan", "list_samplers", "list_parts", "json_schema")
 
 # Flags that have a use beside those that only look or report: others would silently do nothing.
@@ -220,6 +220,8 @@ def _check_presence(verb: str, config: str | None, options: Options) -> None:
         if not options.names:
             raise UsageError("--report needs --name, the sweep's, or --doc")
         return
+    if options.doc is None and verb == "curve":
+        raise UsageError("--curve needs --docs, the runs, as in --docs uniform-0,uniform-1")
     if options.doc is None and options.use_pretrained is None:
         raise UsageError("--doc is missing: the name of the run, as in --doc my_model")
     if config is None and options.doc is None and not options.use_pretrained:

@@ -22,7 +22,7 @@ def check(config: Config, typed: Collection[str]) -> list[Problem]:
     problems = [*_data(config), *(_classes(config) or _shape(config)), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
     if not problems:
-        problems = [*check_conditions(config), *_sampler(config, typed)]
+        problems = [*check_conditions(config), *(_learned(config) or _sampler(config, typed))]
     return problems or _build(config)
 
 
@@ -56,16 +56,22 @@ def _classes(config: Config) -> list[Problem]:
 
 
 def _shape(config: Config) -> list[Problem]:
-    """Options of the network that repeat the shape of the process' state, or the classes."""
+    """Options of the network that repeat the shape of the process' state or of its own answer, or
+    the classes.
+    """
     values = config.model_dump(include={"data", "model", "diffusion", "training"})
     part, state = part_of("model", values["model"]), state_shape(values)
-    others = {"side": "data.image_size", "channels": "data.channels", "classes": "data.classes"}
+    learned = config.model.var_type == "learned"
+    others = {"side": "data.image_size", "classes": "data.classes"}
     problems = []
     for key, what in part.facts.shape.items() if part else ():
         if (found := config.model.options[key]) != (right := state[what]):
-            text = f"{show(found)} does not fit {others[what]}"
-            text += " and training.label_dropout" if what == "classes" and right else ""
-            text += f"; it should be {show(right)}, or left out"
+            other = others.get(what, "data.channels")
+            other += " and var_type learned" * (what == "answer" and learned)
+            other += " and training.label_dropout" * (what == "classes" and right is not None)
+            text = f"{show(found)} does not fit {other}; it should be {show(right)}, or left out"
+            if what == "answer" and found == 2 * state["channels"]:
+                text += "; with model.var_type learned it fits"
             problems.append(Problem(f"model.{key}", text))
     return problems
 
@@ -83,6 +89,8 @@ def _specs(config: Config) -> list[Problem]:
     sampling, evaluation = config.sampling, config.evaluation
     named: list[tuple[str, Callable[[str], Any], str]] = [
         ("training.times", specs.times, config.training.times),
+        ("training.weight", specs.weight, config.training.weight),
+        ("optim.anneal", specs.anneal, config.optim.anneal),
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
         ("sampling.eps_scale", specs.scale, sampling.eps_scale),
@@ -124,21 +132,45 @@ def _sampler(config: Config, typed: Collection[str]) -> list[Problem]:
     return problems
 
 
+def _learned(config: Config) -> list[Problem]:
+    """A learned variance, asked of a network that answers none."""
+    sampling, var_type = config.sampling, config.model.var_type
+    spec = specs.sampler(sampling.sample_type)
+    asked = {"sample_type": spec.given.get("variance")}
+    if "variance" in spec.part.options:
+        asked["variance"] = sampling.variance
+    return [
+        Problem(
+            f"sampling.{key}",
+            f"{getattr(sampling, key)} needs a network that answers variances, but model.var_type "
+            f"is {var_type}; the variance should be large or small",
+        )
+        for key, value in asked.items()
+        if value == "learned" and var_type != "learned"
+    ]
+
+
 def _sampling(config: Config) -> list[Problem]:
     sampling, problems = config.sampling, []
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
-    rates = config.model.ema_rates
-    if isinstance(sampling.ema, float) and sampling.ema not in rates:
-        kept = ", ".join(f"{rate:g}" for rate in rates) or "nothing (model.ema is false)"
-        text = f"{sampling.ema:g} is not averaged; model.ema_rate keeps {kept}"
+    model, averages = config.model, config.model.averages
+    key = "ema_rate" if model.ema_half_life is None else "ema_half_life"
+    if model.ema_rate is not None and model.ema_half_life is not None:
+        text = f"{show(model.ema_half_life)} and ema_rate {show(model.ema_rate)} exclude each other"
+        return [*problems, Problem(f"model.{key}", f"{text}; give one")]
+    if len(set(averages)) < len(averages):
+        problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
+    if isinstance(sampling.ema, float | int) and sampling.ema not in averages:
+        kept = ", ".join(map(show, averages)) or "nothing (model.ema is false)"
+        text = f"{show(sampling.ema)} is not averaged; model.{key} keeps {kept}"
         problems.append(Problem("sampling.ema", text))
     return problems
 
 
 def _build(config: Config) -> list[Problem]:
-    """Make process, network, loss and time grid, and collect what they refuse."""
+    """Make process, network, loss, weight, times and time grid, and collect what they refuse."""
     try:
         process = config.process()
     except ValueError as err:
@@ -152,6 +184,8 @@ def _build(config: Config) -> list[Problem]:
             check_loss(process, **loss.options)
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
+    if problems := _of_training(config, process):
+        return problems
     steps, grid = config.sampling.timesteps, config.grid()
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
@@ -163,8 +197,28 @@ def _build(config: Config) -> list[Problem]:
     return []
 
 
+def _of_training(config: Config, process: Process) -> list[Problem]:
+    """Make the density of times and the loss weight for the process."""
+    import torch
+
+    ends = torch.tensor(process.t_train, dtype=torch.float64)
+    made: list[tuple[str, Callable[[], Any]]] = [
+        ("training.times", lambda: config.times(process)),
+        ("training.weight", lambda: config.weight(process)(ends)),
+    ]
+    problems = []
+    for key, make in made:
+        try:
+            make()
+        except ValueError as err:
+            problems.append(Problem(key, str(err)))
+    return problems
+
+
 def _network(config: Config, process: Process) -> list[Problem]:
-    """Ask the network on the meta device: its answer must have the shape of the state."""
+    """Ask the network on the meta device: its answer must have the shape of the state, with a
+    learned variance twice its channels.
+    """
     import torch
 
     from models import build
@@ -182,9 +236,11 @@ def _network(config: Config, process: Process) -> list[Problem]:
         text = " ".join(f"network {model.name} raises {type(err).__name__}: {err}".split())
         return [Problem("model", text)]
     found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if found != shape:
+    learned = model.var_type == "learned"
+    if found != (2, shape[1] * (1 + learned), *shape[2:]):
+        should = "the shape of the state" + ", with twice the channels" * learned
         text = f"network {model.name} answers {found} to a state {shape}; "
-        return [Problem("model", text + "its answer should have the shape of the state")]
+        return [Problem("model", text + f"its answer should have {should}")]
     try:
         config.denoiser(network, process)
     except ValueError as err:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ from configs.schema.sections import (
 from configs.values import names_of, show
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from functions.denoiser import Denoiser
@@ -108,6 +108,27 @@ class Config(Section):
         spec = specs.times(self.training.times)
         return spec.build(process, **spec.options)
 
+    def weight(self, process: Process) -> Callable[[Tensor], Tensor]:
+        """The loss weight: times -> factors on what the loss compares, float64. Raises ValueError,
+        when it is called, for a process on which it is not defined.
+        """
+        from functions.loss import LOSSES
+
+        spec = specs.weight(self.training.weight)
+        on_eps = LOSSES.parts[self.loss.name].facts.compares == "eps"
+        predicts = "eps" if on_eps else self.diffusion.predicts
+        return lambda t: spec.part.make(spec.options, process=process, t=t, predicts=predicts)
+
+    def anneal(self) -> specs.Spec | None:
+        """The anneal of the learning rate, None for none."""
+        return specs.anneal(self.optim.anneal)
+
+    @property
+    def ema_rates(self) -> tuple[float, ...]:
+        """The rate of every average of `model.averages`: 0.5^(images of an update / half-life)."""
+        size = self.training.images_per_update
+        return tuple(a if a < 1 else 0.5 ** (size / a) for a in self.model.averages)
+
     def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool) -> Optimizer:
         """The optimizer of these parameters."""
         from models.optimizers import OPTIMIZERS
@@ -166,8 +187,9 @@ class Config(Section):
 
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
-        named = [specs.times(self.training.times), self.sampler(), self.grid(), self.extractor()]
-        named += [*filter(None, [self.scale()])]
+        named = [specs.times(self.training.times), specs.weight(self.training.weight)]
+        named += [self.sampler(), self.grid(), self.extractor()]
+        named += [*filter(None, [self.scale(), self.anneal()])]
         named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *_parts_of(named)]
 

@@ -20,8 +20,9 @@ SECTIONS: dict[str, type[Plug]] = {
 
 ROOMS = (  # of parts that a config may name
     *("datasets.sources", "models", "models.features", "models.optimizers"),
-    *("functions.grids", "functions.loss", "functions.metrics", "functions.process"),
-    *("functions.samplers", "functions.scales", "functions.times"),
+    *("functions.anneals", "functions.grids", "functions.loss", "functions.metrics"),
+    *("functions.process", "functions.samplers", "functions.scales", "functions.times"),
+    "functions.weights",
 )
 
 
@@ -146,7 +147,9 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
             given.setdefault("image_size", part.facts.size)
         if given.get("classes") is True and part.facts.classes is not None:
             given["classes"] = part.facts.classes
-    elif section == "model" and isinstance(data, dict):
+    if section == "model" and given.get("ema_rate") is None and not given.get("ema_half_life"):
+        given["ema_rate"] = 0.9999
+    if section == "model" and isinstance(data, dict):
         state = state_shape(every)
         for option, what in part.facts.shape.items():
             if isinstance(state[what], int) and state[what] > 0:
@@ -154,16 +157,19 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
 
 
 def state_shape(every: Values) -> dict[str, Any]:
-    """Side and channels of the process' state, and the rows of the network's label embedding, for
-    the sections of a config; None where no number is given.
+    """Side and channels of the process' state, the channels of the network's answer to it, and the
+    rows of its label embedding, for the sections of a config; None where no number is given.
     """
-    data, diffusion = every["data"], every.get("diffusion")
+    data, diffusion, model = (every.get(name) for name in ("data", "diffusion", "model"))
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
     side, channels = data.get("image_size"), data.get("channels")
     groups = getattr(process.build if process else None, "groups", 1)
+    channels = channels * groups if isinstance(channels, int) else None
+    learned = isinstance(model, dict) and model.get("var_type") == "learned"
     return {
         "side": side if isinstance(side, int) else None,
-        "channels": channels * groups if isinstance(channels, int) else None,
+        "channels": channels,
+        "answer": channels * (2 if learned else 1) if channels else None,
         "classes": label_rows(data.get("classes"), every.get("training")),
     }
 

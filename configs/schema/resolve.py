@@ -26,7 +26,10 @@ log = logging.getLogger("skip_step")
 
 HERE = Path(__file__).parents[1]
 Override = tuple[str, str] | tuple[str, str, str]
-EXCLUSIVE = {"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.nfe"}
+EXCLUSIVE = {
+    **{"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.nfe"},
+    **{"model.ema_rate": "model.ema_half_life", "model.ema_half_life": "model.ema_rate"},
+}
 
 
 def load(

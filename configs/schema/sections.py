@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt, MinLen
 from pydantic import BaseModel, ConfigDict
 
-from configs.values import Count, CountOrZero, Fraction, Positive, PositiveOrZero
+from configs.values import Count, CountOrZero, Fraction, Positive, PositiveOrZero, Quantity
 
 MaybeCount = Count | None
 Rate = Annotated[float, Gt(0), Lt(1)]
@@ -75,16 +75,20 @@ class Model(Plug):
     """The network and its averages."""
 
     name: str = "ddpm"
-    var_type: Literal["fixedlarge", "fixedsmall"] = "fixedlarge"
+    var_type: Literal["fixedlarge", "fixedsmall", "learned"] = "fixedlarge"
     ema: bool = True
-    ema_rate: Rate | Annotated[tuple[Rate, ...], MinLen(1)] = 0.9999
+    ema_rate: Rate | Annotated[tuple[Rate, ...], MinLen(1)] | None = None  # null: as below
+    ema_half_life: Quantity | Annotated[tuple[Quantity, ...], MinLen(1)] | None = None  # in images
     ema_warmup: bool = False
 
     @property
-    def ema_rates(self) -> tuple[float, ...]:
-        """Every rate an average is kept for; none with `ema: false`."""
-        rates = self.ema_rate if isinstance(self.ema_rate, tuple) else (self.ema_rate,)
-        return rates if self.ema else ()
+    def averages(self) -> tuple[float, ...]:
+        """Every average that is kept, named by its rate (below 1) or its half-life in images (from
+        1 on), whichever the config says; none with `ema: false`.
+        """
+        said = self.ema_half_life if self.ema_rate is None else self.ema_rate
+        named = said if isinstance(said, tuple) else (said,) if said else ()
+        return named if self.ema else ()
 
 
 class Diffusion(Plug):
@@ -105,12 +109,15 @@ class Loss(Plug):
 class Training(Section):
     """Length of a training, its portions, and the steps between savings and pictures."""
 
-    batch_size: Count = 128  # of one update, over all processes
+    batch_size: Count = 128  # over all processes
+    grad_accum: Count = 1  # batches whose mean gradient makes one update
     micro_batch: MaybeCount = None  # images per forward and backward pass on one device
-    n_epochs: MaybeCount = None  # whichever of n_epochs and n_iters ends first
-    n_iters: Count = 800_000
+    n_images: Quantity | None = None  # whichever of n_images, n_epochs and n_iters ends first
+    n_epochs: MaybeCount = None
+    n_iters: MaybeCount = None  # updates; 800,000 where none of the three is said
     times: str = "antithetic"  # spec of a density of training times
     label_dropout: Fraction = 0.0  # share of labels that become "no class", for guidance
+    weight: str = "none"  # spec of a loss weight, such as p2:1:0.5; it moves no loss that is logged
     snapshot_freq: Count = 5000
     validation_freq: CountOrZero = 2000  # 0: never
     log_freq: Count = 100
@@ -121,6 +128,21 @@ class Training(Section):
     compile: bool = False
     tf32: bool = False
     channels_last: bool = False
+
+    @property
+    def images_per_update(self) -> int:
+        """Images of one update of the weights, over all processes."""
+        return self.batch_size * self.grad_accum
+
+    def end(self, images: int) -> tuple[str, int]:
+        """The key that ends a training on a data set of so many images, and its updates."""
+        size = self.images_per_update
+        said = {"n_images": self.n_images, "n_epochs": self.n_epochs and self.n_epochs * images}
+        updates = {key: -(-count // size) for key, count in said.items() if count}
+        if self.n_iters or not updates:
+            updates["n_iters"] = self.n_iters or 800_000
+        key = min(updates, key=updates.__getitem__)
+        return key, updates[key]
 
 
 class Sampling(Section):
@@ -141,7 +163,8 @@ class Sampling(Section):
     guide: MaybeText = None  # DOC[:STEP] or a file: a weaker model to be guided away from
     clip: bool | None = None  # null: as the sampler has it
     variance: Literal["large", "small", "learned"] | None = None  # null: as model.var_type has it
-    ema: Literal["none"] | Rate | None = None  # one of model.ema_rate; none: raw; null: the first
+    # One of model.ema_rate or model.ema_half_life; none: raw; null: the first.
+    ema: Literal["none"] | Rate | Quantity | None = None
     precision: Precision = "fp32"
     last_only: Literal[True] = True  # intermediate states are not kept; --sequence shows them
     ckpt_id: MaybeCount = None  # the training step of the checkpoint; null: the newest
@@ -160,6 +183,7 @@ class Optim(Plug):
     lr: Positive = 2e-4
     grad_clip: Positive | None = None
     warmup: CountOrZero = 0  # steps over which the learning rate rises to lr
+    anneal: str = "none"  # none, or the spec of a learning-rate anneal, such as inverse_sqrt:70M
 
 
 class Evaluation(Section):

@@ -1,7 +1,7 @@
 """Spec text: `name[:option[:option ...]]`, options in the signature's order or as `key=value`.
 
-Names a sampler, a time grid, an eps scale, a metric, a density of times or a feature extractor in
-configs, flags, records and reports. The registries import torch, so they come late.
+Names a sampler, a time grid, an eps scale, a metric, a density of times, a loss weight or a feature
+extractor in configs, flags, records and reports. The registries import torch, so they come late.
 """
 
 from __future__ import annotations
@@ -123,6 +123,20 @@ def times(text: str) -> Spec:
     from functions.times import TIMES
 
     return parse(text, TIMES)
+
+
+def weight(text: str) -> Spec:
+    """A loss weight."""
+    from functions.weights import WEIGHTS
+
+    return parse(text, WEIGHTS)
+
+
+def anneal(text: str) -> Spec | None:
+    """A learning-rate anneal; None for `none`."""
+    from functions.anneals import ANNEALS
+
+    return None if text.strip() == "none" else parse(text, ANNEALS)
 
 
 def metric(text: str) -> Spec:

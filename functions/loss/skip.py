@@ -42,7 +42,7 @@ def warn(process: Process, skip: int, c_max: float, **options: object) -> str:
     )
 
 
-@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", check=check, warn=warn)
+@LOSSES.part(title="L_skip of S^2-DM", paper="2401.01520", compares="eps", check=check, warn=warn)
 def skip(
     denoiser: Denoiser,
     x0: Tensor,

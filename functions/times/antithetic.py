@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from functions.parts import TIMES
-from functions.times.base import TimeSampler
+from functions.times.uniform import Uniform
 
 
 @TIMES.part("antithetic", title="uniform times in mirrored pairs", paper="2010.02502")
-class Antithetic(TimeSampler):
+class Antithetic(Uniform):
     """Times of the DDIM repository: n/2 + 1 uniform ones, each paired with its mirror image."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

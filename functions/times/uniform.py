@@ -15,3 +15,6 @@ class Uniform(TimeSampler):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         return self._draw(n, generator), torch.ones(n)
+
+    def density(self) -> tuple[Tensor, Tensor]:
+        return self._times(), torch.full((self.count,), 1 / self.count, dtype=torch.float64)

@@ -9,7 +9,11 @@ from configs.values import either
 from models.interop.diffusers import diffusers_name, modern_name
 
 # layout: a weight that only its files have
-LAYOUTS = {"ddim": "temb.dense.0.weight", "diffusers": "time_embedding.linear_1.weight"}
+LAYOUTS = {
+    "ddim": "temb.dense.0.weight",
+    "diffusers": "time_embedding.linear_1.weight",
+    "adm": "time_embed.0.weight",
+}
 _PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel, DDP and torch.compile
 
 
@@ -58,7 +62,7 @@ def _names(network: nn.Module, layout: str) -> dict[str, str]:
     if layout not in LAYOUTS:
         raise ValueError(f"layout: {layout} is unknown; it should be {either(LAYOUTS)}")
     keys = list(network.state_dict())
-    if layout == "ddim":
+    if layout in ("ddim", "adm"):
         return {key: key for key in keys}
     if not getattr(network, "resamp_with_conv", True):
         raise ValueError("layout: diffusers has no network with resamp_with_conv false")

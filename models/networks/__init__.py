@@ -1,5 +1,6 @@
 """Networks, one file each, and the blocks that they share."""
 
+from models.networks.adm import ADM
 from models.networks.ddpm import UNet
 from models.networks.ncsnpp import NCSNpp
 from models.parts import NETWORKS

@@ -13,7 +13,7 @@ from configs.values import Count
 
 GROUPS = 32  # of the group normalisation
 SHAPE = {  # see NetworkFacts
-    **{"image_size": "side", "in_channels": "channels", "out_ch": "channels"},
+    **{"image_size": "side", "in_channels": "channels", "out_ch": "answer"},
     "num_classes": "classes",
 }
 Widths = Annotated[Sequence[Count], MinLen(1)]  # width of each level, as a multiple of `ch`
@@ -161,12 +161,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         h = self.norm(x).flatten(2).transpose(1, 2)
-        q, k, v = (_dense(layer, h)[:, None] for layer in (self.q, self.k, self.v))
-        h = _dense(self.proj_out, F.scaled_dot_product_attention(q, k, v)[:, 0])
+        q, k, v = (dense(layer, h)[:, None] for layer in (self.q, self.k, self.v))
+        h = dense(self.proj_out, F.scaled_dot_product_attention(q, k, v)[:, 0])
         return x + h.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def _dense(conv: nn.Conv2d, h: Tensor) -> Tensor:
+def dense(conv: nn.Conv1d | nn.Conv2d, h: Tensor) -> Tensor:
+    """Apply a convolution of one pixel to h (..., C)."""
     return F.linear(h, conv.weight.flatten(1), conv.bias)
 
 
@@ -180,8 +181,8 @@ def level_sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -
     if image_size % factor:
         fit = max(1, round(image_size / factor)) * factor
         raise ValueError(
-            f"image_size: {image_size} must be divisible by {factor}, because ch_mult has {levels} "
-            f"levels; {fit} fits, or a shorter ch_mult"
+            f"image_size: {image_size} must be divisible by {factor}, because the network has "
+            f"{levels} levels; {fit} fits, or fewer levels"
         )
     sides = [image_size >> i for i in range(levels)]
     lost = [side for side in attn_resolutions if side not in sides]

@@ -79,7 +79,7 @@ def _memory(network: nn.Module, config: Config) -> Iterator[str]:
     """Add up memory: of the weights exactly, of the activations an estimate (`activations`)."""
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     moments = 2 + bool(config.optim.options.get("amsgrad"))  # that Adam and AdamW keep
-    copies = 2 + moments + len(config.model.ema_rates)
+    copies = 2 + moments + len(config.model.averages)
     training = config.training
     share = max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))
     batch = min(training.micro_batch or share, share)
@@ -110,11 +110,10 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     if remark := _greys(train, config):
         yield f"                  note: {remark}"
     training = config.training
-    epochs = training.n_iters * training.batch_size / count
-    key = "n_epochs" if training.n_epochs and training.n_epochs < epochs else "n_iters"
-    epochs = min(epochs, training.n_epochs or epochs)
-    steps = round(epochs * count / training.batch_size)
-    yield f"training          about {steps:,} steps, {epochs:,.1f} epochs"
+    key, steps = training.end(count)
+    images = steps * training.images_per_update
+    epochs = images / count
+    yield f"training          {steps:,} steps, {images:,} images, {epochs:,.1f} epochs"
     if epochs > MANY:
         times = f"every image is seen {epochs:,.0f} times"
         yield f"                  note: {times}; --training.{key} sets the length"

@@ -16,7 +16,8 @@ WIDTH = 80  # columns of a list
 NAMED = {  # by which key of a config, or flag, a part of a kind is named
     **{kind: f"{section}.{key}" for section, (key, kind) in PLUGS.items()},
     **{"sampler": "--sample_type", "time grid": "--skip_type", "eps scale": "--eps_scale"},
-    **{"density of times": "training.times", "metric": "evaluation.metrics"},
+    **{"density of times": "training.times", "loss weight": "training.weight"},
+    **{"metric": "evaluation.metrics"},
     **{"feature extractor": "--features", "noise schedule": "diffusion.schedule"},
     "picture mode": "--sample --NAME",
 }

@@ -9,6 +9,7 @@ from datasets import ImageDataset
 from datasets.transforms import to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
+from functions.times import TIMES
 from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
@@ -25,11 +26,13 @@ def held_out_loss(
 ) -> dict[str, float]:
     """Measure the training loss on held-out images: its mean, and its mean by quartile of t.
 
+    It is unweighted, and its times are even (`antithetic`), whatever the training weighs and draws,
+    so that runs are compared that differ in that only.
     Times and noise are functions of (seed, block of images), so that two sets of weights are
     compared on the same draws. most: use at most so many images.
     """
     window = Window(denoiser.process, ranks)
-    times, loss = config.times(denoiser.process), LOSSES[config.loss.name]
+    times, loss = TIMES["antithetic"](denoiser.process), LOSSES[config.loss.name]
     count = min(len(dataset), most or len(dataset))
     parts = list(blocks(range(count), HELD_OUT_BLOCK))
     for number in range(ranks.rank, len(parts), ranks.world):

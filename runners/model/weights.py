@@ -23,8 +23,9 @@ log = logging.getLogger("skip_step")
 class Weights:
     """A state dict and where it came from.
 
-    layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999",
-    "raw", or what a foreign file says; step: of the training, None for foreign weights.
+    layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999" (a
+    rate), "ema 500000" (a half-life in images), "raw", or what a foreign file says; step: of the
+    training, None for foreign weights.
     config: the one inside a file of ours, data: its identity of the training images. options: of
     the network, where a foreign file says them. guide: weights of the model that guides these.
     """
@@ -68,8 +69,8 @@ class Weights:
 def chosen(found: Sequence[Weights], rate: float | str | None) -> Weights:
     """The weights of an average among all of a file: "none" the raw ones, None the first.
 
-    A foreign file, and one without averages, has one kind only. Raises ConfigError for a rate that
-    is not there.
+    rate: or half-life in images, as the run's config names its averages. A foreign file, and one
+    without averages, has one kind only. Raises ConfigError for an average that is not there.
     """
     *averages, raw = found
     if not averages:
@@ -150,7 +151,9 @@ def of_state(state: dict[str, Any], source: str) -> list[Weights]:
     """All weights of a checkpoint of this program: its averages in order, then the raw ones."""
     require_training(state, source)
     ema, raw = state["ema"] or {"rates": [], "averages": []}, state["network"]
-    kinds = [(f"ema {r}", {**raw, **a}) for r, a in zip(ema["rates"], ema["averages"], strict=True)]
+    lives = state["config"]["model"].get("ema_half_life") or ema["rates"]
+    names = lives if isinstance(lives, list) else [lives]
+    kinds = [(f"ema {n}", {**raw, **a}) for n, a in zip(names, ema["averages"], strict=True)]
     rest = (state["step"], state["config"], state.get("data"))
     return [Weights(part, "ours", source, kind, *rest) for kind, part in [*kinds, ("raw", raw)]]
 

@@ -11,12 +11,14 @@ from configs.schema import Config, ConfigError
 
 log = logging.getLogger("skip_step")
 
+LENGTH = ("n_iters", "n_epochs", "n_images")
 # Keys that may differ between a run and its resumption: they do not change what is learned.
 FREE_TO_CHANGE = {
     "data": {"path", "test_path", "num_workers", "in_memory", "download"},
     "training": {
-        *("n_iters", "n_epochs", "snapshot_freq", "validation_freq", "log_freq", "sample_freq"),
-        *("keep_last", "milestone_freq", "micro_batch", "compile"),
+        *LENGTH,
+        *("snapshot_freq", "validation_freq", "log_freq", "sample_freq", "keep_last"),
+        *("milestone_freq", "micro_batch", "compile"),
     },
     "sampling": None,
     "evaluation": None,
@@ -41,8 +43,11 @@ def may_ask(ni: bool) -> bool:
 def check_same_run(begun: Config, config: Config, run: Path) -> None:
     """Compare the config that a run was begun with to the one that would resume it.
 
-    Raises ConfigError that names every key that changes what is learned, with both values.
+    Raises ConfigError that names every key that changes what is learned, with both values. The
+    length of a training does where the learning rate is annealed to its end.
     """
+    anneal = config.anneal()
+    bound = set(LENGTH) if anneal is not None and anneal.part.facts.to_the_end else set()
     saved, given = begun.model_dump(mode="json"), config.model_dump(mode="json")
     differing = []
     for section, value in given.items():
@@ -54,7 +59,7 @@ def check_same_run(begun: Config, config: Config, run: Path) -> None:
             if value != old:
                 differing.append(f"{section} was {old}, now {value}")
             continue
-        for key in sorted((value.keys() | old.keys()) - free):
+        for key in sorted((value.keys() | old.keys()) - (free - bound)):
             if value.get(key) != old.get(key):
                 differing.append(f"{section}.{key} was {old.get(key)}, now {value.get(key)}")
     if differing:

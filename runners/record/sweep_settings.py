@@ -27,7 +27,8 @@ ROUNDED = ("real_halves_distance", "same_size_distance")
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run whose weights are sampled. run: its folder; config: of its training; weights (SHA-256),
-    average, training_step, source: as a recipe has them.
+    average, training_step, source: as a recipe has them. doc: the run's name, where these are the
+    weights of one of several snapshots of it; None for the run's weights as such.
     """
 
     run: str
@@ -36,6 +37,7 @@ class Run:
     average: str | None = None
     training_step: int | None = None
     source: str = ""
+    doc: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "model", "diffusion", "loss", "evaluation"):
@@ -47,9 +49,16 @@ class Run:
         return self.config.get(name) or {}
 
     @classmethod
-    def of(cls, recipe: Recipe, run: str, config: dict[str, Any]) -> Self:
-        """The run whose weights this recipe names."""
-        return cls(run=run, config=config, **{name: getattr(recipe, name) for name in OF_RUN})
+    def of(cls, recipe: Recipe, **known: Any) -> Self:
+        """The run whose weights this recipe names. known: run, config, doc."""
+        return cls(**known, **{name: getattr(recipe, name) for name in OF_RUN})
+
+    @property
+    def images_seen(self) -> int:
+        """Training images that the weights have seen: steps x images of one update."""
+        training = self.section("training")
+        per_update = training.get("batch_size", 1) * (training.get("grad_accum") or 1)
+        return (self.training_step or 0) * per_update
 
     @property
     def made_by(self) -> dict[str, Any]:

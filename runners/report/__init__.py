@@ -83,7 +83,7 @@ def write(
     Raises ConfigError for a folder without finished cells, and for sweeps that do not compare.
     """
     # Matplotlib takes a second to import, and not every command that imports this file reports.
-    from runners.report import hparams, tables
+    from runners.report import convergence_section, hparams, tables
     from runners.report.document import document
     from runners.report.load_sweeps import load_sweeps
 
@@ -94,6 +94,8 @@ def write(
         "report.md": tables.as_markdown(found),
         "report.tex": tables.as_latex(found),
     }
+    if found.snapshots:
+        texts["curve.json"] = convergence_section.as_json(found.snapshots)
     for name, text in texts.items():
         write_text(out / name, text)
     written = [out / name for name in texts]

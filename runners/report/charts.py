@@ -11,11 +11,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from runners.report import published
 from runners.report.comparison import Comparison, Metric, Point
+from runners.report.convergence import Curve as Convergence
 from runners.report.line_styles import FAINT, INK, PAPER, Style, nth_colour
 from runners.report.ranking import finite
 from runners.report.statistics import Gain, Stat
 from runners.report.svg import chart, log_x, plain_log, scale_y
 from runners.report.training_curves import Curve
+from runners.report.wording import images
 
 NFE = "network evaluations per image (log)"
 Look = Callable[[str, str], Style]
@@ -157,3 +159,26 @@ def _bars(
         elinewidth=1,
         capsize=2,
     )
+
+
+def against_images(label: str, curves: Sequence[Convergence]) -> str:
+    """Draw quality against images seen (log axis), a line with its band for each scheme."""
+    with chart(f"{label} against training images seen", height=3.6) as (axes, svg):
+        values: list[float] = []
+        for index, curve in enumerate(curves):
+            style = nth_colour(index)
+            if curve.band is not None:
+                axes.fill_between(
+                    curve.images, *curve.band, color=style.colour, alpha=0.18, linewidth=0
+                )
+                values += [float(end) for ends in curve.band for end in ends]
+            axes.plot(
+                curve.images, curve.mean, color=style.colour, marker=style.marker, markersize=4
+            )
+            values += curve.mean.tolist()
+        log_x(axes, [x for curve in curves for x in curve.images])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: images(x)))
+        scale_y(axes, values, [], log=True)
+        axes.set_xlabel("training images seen (log)")
+        axes.set_ylabel(label)
+    return svg[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,11 @@ class Doc:
     def run(self) -> Run:
         """Weights, folder and config of the run."""
         return self.sweep.settings.docs[self.name]
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether it is one of several snapshots of its run."""
+        return self.run.doc is not None
 
     @property
     def recipe(self) -> Recipe:
@@ -117,6 +122,37 @@ class Comparison:
     docs: list[Doc]
     metrics: list[Metric]
     points: list[Point]
+
+    def of(self, docs: Sequence[Doc]) -> Comparison | None:
+        """The part that is about these docs; None for none."""
+        labels = {doc.label for doc in docs}
+        held = {(id(doc.sweep), doc.name) for doc in docs}
+        sweeps = [
+            replace(sweep, cells=[c for c in sweep.cells if (id(sweep), c.doc) in held])
+            for sweep in self.sweeps
+        ]
+        points = [point for point in self.points if point.doc in labels]
+        return replace(self, sweeps=sweeps, docs=list(docs), points=points) if docs else None
+
+    @property
+    def snapshots(self) -> Comparison | None:
+        """The part that is about snapshots of runs; None without any."""
+        return self.of([doc for doc in self.docs if doc.is_snapshot])
+
+    @property
+    def ends(self) -> Comparison | None:
+        """The part that is about runs as such; None without any."""
+        return self.of([doc for doc in self.docs if not doc.is_snapshot])
+
+    @property
+    def runs(self) -> list[Doc]:
+        """The docs, of the snapshots of each run the last alone."""
+        found: dict[tuple[int, str], Doc] = {}
+        for doc in self.docs:
+            key = (id(doc.sweep), doc.run.run if doc.is_snapshot else doc.label)
+            if key not in found or found[key].run.images_seen < doc.run.images_seen:
+                found[key] = doc
+        return list(found.values())
 
     @property
     def settings(self) -> Settings:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runners.report import (
     citations,
+    convergence_section,
     gain_section,
     markup,
     provenance,
@@ -26,28 +27,41 @@ CSS = Path(__file__).with_name("report.css")
 
 def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
     """The whole file. runs: folders of the docs' runs; images: training images by index."""
-    parts = [
-        verdict.section(comparison),
-        quality.evaluations(comparison),
-        quality.time(comparison),
-        gain_section.section(comparison),
-        sample_sections.samples(comparison),
+    snapshots, ends = comparison.snapshots, comparison.ends
+    parts = [convergence_section.section(snapshots)] if snapshots else []
+    if ends:
+        parts += [
+            verdict.section(ends),
+            quality.evaluations(ends),
+            quality.time(ends),
+            gain_section.section(ends),
+            sample_sections.samples(ends),
+        ]
+    parts += [
         training_section.section(comparison, runs),
-        sample_sections.neighbours(comparison, images),
+        sample_sections.neighbours(ends, images) if ends else "",
         provenance.section(comparison),
         _citations(comparison),
     ]
     title = " and ".join(dict.fromkeys(sweep.settings.name for sweep in comparison.sweeps))
+    compared = "samplers compared" if ends else "quality against images seen"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}: samplers compared</title><style>{_css()}</style></head>"
+        f"<title>{escape(title)}: {compared}</title><style>{_css()}</style></head>"
         f"<body><header><h1>{escape(title)}</h1>{_facts(comparison)}"
-        f'<p class="verdict">{escape(verdict.sentence(comparison))}</p>'
+        f'<p class="verdict">{escape(sentence(comparison))}</p>'
         f"{reader_warnings.as_html(comparison)}{_contents(parts)}</header>"
         f"<main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def sentence(comparison: Comparison) -> str:
+    """The verdict in a sentence or two: how fast runs converge, and the best sampler."""
+    snapshots, ends = comparison.snapshots, comparison.ends
+    found = [convergence_section.sentence(snapshots)] if snapshots else []
+    return " ".join([*found, *([verdict.sentence(ends)] if ends else [])])
 
 
 def _css() -> str:

@@ -15,7 +15,7 @@ from runners.report.markup import escape
 
 def section(comparison: Comparison) -> str:
     """Data, weights, samplers, software, commands and the resolved configs."""
-    docs = comparison.docs
+    docs = comparison.runs
     return markup.section(
         "provenance",
         "Provenance",
@@ -109,7 +109,8 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
 
 def _differences(comparison: Comparison) -> list[str]:
     """Table of the config keys in which the docs differ."""
-    flat = [dict(_flat(doc.run.config)) for doc in comparison.docs]
+    docs = comparison.runs
+    flat = [dict(_flat(doc.run.config)) for doc in docs]
     keys = list(dict.fromkeys(key for values in flat for key in values))
     rows = [
         [f"<code>{escape(key)}</code>", *(escape(str(values.get(key, "–"))) for values in flat)]
@@ -118,7 +119,7 @@ def _differences(comparison: Comparison) -> list[str]:
     ]
     if not rows:
         return []
-    head = ["", *(escape(doc.label) for doc in comparison.docs)]
+    head = ["", *(escape(doc.label) for doc in docs)]
     return ["<h3>Differences between the docs' configs</h3>", markup.table(head, rows)]
 
 

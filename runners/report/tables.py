@@ -10,8 +10,8 @@ from typing import Any
 
 from runners.record.cells import Cell
 from runners.report.comparison import Comparison, Doc, Metric
+from runners.report.document import sentence
 from runners.report.entries import averaged, digits_of, entries, plain
-from runners.report.verdict import sentence
 from runners.report.wording import count, steps_title
 
 HEAD = (

@@ -16,7 +16,7 @@ def section(comparison: Comparison, runs: Mapping[str, Path]) -> str:
     name; a doc that is not named is looked for where its sweep says.
     """
     found, losses = [], set()
-    for doc in comparison.docs:
+    for doc in comparison.runs:
         folder = runs.get(doc.label) or runs.get(doc.name) or Path(doc.run.run)
         if curve := read_curve(doc.label, folder):
             found.append(curve)

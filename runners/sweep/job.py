@@ -116,7 +116,7 @@ class Job:
         doc = task.cell.doc
         found = self.schedule.weights.pop(doc, None)
         if found is None:
-            found = weights_for(self.config, replace(self.options, doc=doc))
+            found = weights_for(task.config, replace(self.options, doc=task.run))
             if found.sha256 != task.recipe.weights:
                 raise RuntimeError(
                     f"{doc} has a newer checkpoint than when the sweep began; name one: "

@@ -1,4 +1,7 @@
-"""Schedule of a sweep: every cell that a command asks for, in a fixed order."""
+"""Schedule of a sweep: every cell that a command asks for, in a fixed order.
+
+A curve is a sweep whose docs are snapshots, DOC:STEP, of its runs.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values, specs
+from models import checkpoint
 from runners.model.load import adopt, other_data, weights_for
 from runners.model.weights import Weights
 from runners.record.cells import Cell
@@ -23,16 +28,19 @@ from runners.sampling.walk import Walk, scale_for, walk_for
 log = logging.getLogger("skip_step")
 
 TRAINED = ("loss", "training", "optim", "seed", "comment")  # sections that are a run's own
+FEW = 3  # snapshots of a run below which a curve is hardly one
+KEEP = "%s keeps %d snapshot%s only; --training.milestone_freq N keeps one every N steps"
 UNKNOWN_COST = 100  # evaluations an adaptive solver is taken to need, for the time left only
 
 
 @dataclass(frozen=True)
 class Task:
-    """A cell to measure. config, walk: along which its images are drawn; recipe: of these images;
-    pictured: whether a sheet of them is kept.
+    """A cell to measure. run: name of the run whose weights are used; config, walk: along which its
+    images are drawn; recipe: of these images; pictured: whether a sheet of them is kept.
     """
 
     cell: Cell
+    run: str
     config: Config
     walk: Walk
     recipe: Recipe
@@ -54,9 +62,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Runs by name, and all tasks of a command.
+    """Runs (of a curve, snapshots) by name, and all tasks of a command.
 
-    weights: of the first run, whose cells are drawn first, so that they need not be read again.
+    weights: of the first of them, whose cells are drawn first, so that they need not be read again.
     """
 
     docs: dict[str, Run]
@@ -71,17 +79,20 @@ def schedule(config: Config, options: Options, device_type: str) -> Schedule:
     """
     docs, tasks, weights = dict[str, Run](), dict[str, Task](), dict[str, Weights]()
     items = options.samplers or (str(config.sampler()),)
-    for doc in options.docs:
-        own = replace(options, doc=doc)
-        found = weights_for(config, own)
-        weights.setdefault(options.docs[0], found)
-        if text := other_data(weights[options.docs[0]], found):
-            raise ConfigError(f"--docs: {options.docs[0]} and {doc} differ in {text}")
-        adopted = adopt(config, found)
+    adopted, first = dict[str, Config](), ""  # by run, so that its snapshots warn once
+    for doc, step in _snapshots(options):
+        name = doc if step is None else f"{doc}:{step}"
+        first = first or name
+        own, chosen = replace(options, doc=doc), adopted.get(doc, config)
+        chosen = chosen if step is None else _with(chosen, ckpt_id=step)
+        found = weights_for(chosen, own)
+        if text := other_data(weights.setdefault(first, found), found):
+            raise ConfigError(f"--docs: {first} and {name} differ in {text}")
+        adopted[doc] = adopt(chosen, found)
         for item in items:
-            for task in _tasks(doc, item, adopted, found, options, device_type):
+            for task in _tasks(name, item, adopted[doc], found, own, device_type):
                 tasks.setdefault(task.cell.key, task)  # two items may mean one sampler
-        docs[doc] = _run(task.recipe, adopted, found, own.run)
+        docs[name] = _run(task, adopted[doc], found, own.run)
     if options.steps and all(task.cell.steps is None for task in tasks.values()):
         raise ConfigError(f"--timesteps has no effect with {', '.join(items)}: leave it out")
     for text in dict.fromkeys(text for task in tasks.values() for text in task.walk.warnings):
@@ -89,12 +100,39 @@ def schedule(config: Config, options: Options, device_type: str) -> Schedule:
     return Schedule(docs, list(tasks.values()), weights)
 
 
-def _run(recipe: Recipe, config: Config, found: Weights, folder: Path) -> Run:
+def _snapshots(options: Options) -> Iterator[tuple[str, int | None]]:
+    """(run, training step) of all weights to measure; None: the newest.
+
+    Raises ConfigError for a run that does not exist, or has not the snapshots that are asked for.
+    """
+    for doc in options.docs:
+        if (asked := options.snapshots) is None:
+            yield doc, None
+            continue
+        run = require_run(replace(options, doc=doc).run)
+        if not (kept := checkpoint.steps(run)):
+            raise ConfigError(f"--curve: {run} holds no snapshot ckpt_STEP.pth; train it first")
+        if lost := [step for step in asked if step not in kept]:
+            there = ", ".join(map(str, kept))
+            raise ConfigError(f"--snapshots {lost[0]}: {run} has those of the steps {there}")
+        if len(kept) < FEW:
+            log.warning(KEEP, run, len(kept), "s" if len(kept) > 1 else "")
+        yield from ((doc, step) for step in asked or kept)
+
+
+def _with(config: Config, **keys: Any) -> Config:
+    """The config with other keys in its section `sampling`."""
+    return config.model_copy(update={"sampling": config.sampling.model_copy(update=keys)})
+
+
+def _run(task: Task, config: Config, found: Weights, folder: Path) -> Run:
     values = config.model_dump(mode="json")
     if found.config is not None:  # how it was trained
         own = from_values(found.config, found.source).model_dump(mode="json")
         values |= {key: own[key] for key in TRAINED}
-    return Run.of(recipe, run=str(folder), config=values)
+        values["data"]["random_flip"] = own["data"]["random_flip"]
+    doc = None if task.run == task.cell.doc else task.run
+    return Run.of(task.recipe, run=str(folder), config=values, doc=doc)
 
 
 def _tasks(
@@ -113,13 +151,13 @@ def _tasks(
             seeded = chosen.model_copy(update={"seed": seed})
             cell = Cell(doc, walk.sampler, walk.grid, walk.asked, seed)
             recipe = recipe_of(found, seeded, walk, device_type)
-            yield Task(cell, seeded, walk, recipe, pictured=seed == seeds[0])
+            run = options.run.relative_to(options.logs).as_posix()
+            yield Task(cell, run, seeded, walk, recipe, pictured=seed == seeds[0])
 
 
 def _walk(doc: str, item: str, config: Config, keys: dict[str, Any]) -> tuple[Config, Walk]:
-    sampling = config.sampling.model_copy(update=keys)
-    config = config.model_copy(update={"sampling": sampling})
-    process = config.process()
+    config = _with(config, **keys)
+    process, sampling = config.process(), config.sampling
     try:
         scale_for(config, process)  # refuses what does not fit the process
         return config, walk_for(config, process)

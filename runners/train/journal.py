@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,13 +40,15 @@ class Journal:
         if self.ranks.first:
             self.bar.update(step.step - self.bar.n)
 
-    def scalars(self, step: int, values: dict[str, Any]) -> None:
+    def scalars(self, step: Step, values: dict[str, float]) -> None:
         """Write values to TensorBoard and, as one line, to metrics.jsonl."""
         if not self.ranks.first:
             return
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
-        self.lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
+        seen = {"images": step.images, "seconds": round(step.seconds, 3)}
+        for name, value in ({**seen, **values} if "loss" in values else values).items():
+            self.board.add_scalar(name, value, step.step)
+        now = {"step": step.step, "time": round(time.time(), 3)}
+        self.lines.write(json.dumps({**now, **seen, **values}) + "\n")
         self.lines.flush()
         if "loss" in values:
             self.bar.set_postfix_str(f"loss {values['loss']:.4f}", refresh=False)

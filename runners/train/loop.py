@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from configs.schema import Config
 from datasets import ImageDataset
 from datasets.loader import batches
 from functions.loss import LOSSES
@@ -44,7 +43,7 @@ class TrainingRun:
         self.trainer, self.run, self.board = trainer, run, board
         self.config, self.ranks = trainer.config, trainer.ranks
         self.dataset, self.held_out = dataset, held_out
-        self.total = total_steps(self.config, len(dataset))
+        self.ends, self.total = self.config.training.end(len(dataset))
 
     def go(self) -> None:
         """Train to the end. Exits with STOPPED, after saving, on request. Raises RuntimeError that
@@ -53,7 +52,8 @@ class TrainingRun:
         self._introduce()
         step, total = self.trainer.step, self.total
         if step >= total:
-            log.info("%s has all its %d steps; raise training.n_iters to go on", self.run, total)
+            text = "%s has all its %d steps; raise training.%s to go on"
+            log.info(text, self.run, total, self.ends)
             return
         journal = Journal(self.run, self.board, step, total, self.ranks)
         window = Window(self.trainer.denoiser.process, self.ranks)
@@ -69,14 +69,14 @@ class TrainingRun:
         training = self.config.training
         stream = batches(
             self.dataset,
-            training.batch_size,
+            training.images_per_update,
             self.config.seed,
             self.trainer.step,
             self.ranks.rank,
             self.ranks.world,
             0 if self.dataset.in_memory else self.config.data.num_workers,
         )
-        for step in self.trainer.steps(stream):
+        for step in self.trainer.steps(stream, self.total):
             window.add(step.t, step.loss)
             journal.advance(step)
             stopping = self.ranks.any(bool(stop))[0]
@@ -118,7 +118,7 @@ class TrainingRun:
             values: dict[str, Any] = window.report()
             values |= {"grad_norm": float(step.grad_norm), "lr": step.lr}
             values |= memory(self.ranks.device)
-            journal.scalars(step.step, values)
+            journal.scalars(step, values)
             if not sys.stderr.isatty():
                 log.info(
                     "step %d: loss %.5f, %.0f images/s",
@@ -127,7 +127,7 @@ class TrainingRun:
                     values["images_per_second"],
                 )
         if self.held_out is not None and due(training.validation_freq):
-            journal.scalars(step.step, self._validate(self.held_out))
+            journal.scalars(step, self._validate(self.held_out))
         if due(training.sample_freq):
             self._draw(step.step, journal)
         if due(training.log_freq):
@@ -150,24 +150,19 @@ class TrainingRun:
         """Log what is trained, and what a person should know about the loss."""
         config, network = self.config, self.trainer.network
         log.info(
-            "training %s (%s parameters) on %s images of %s, loss %s, batch %d, %d processes, %s",
+            "training %s (%s parameters) on %s images of %s, loss %s, %d images an update, to step "
+            "%s (training.%s), %d processes, %s",
             config.model.name,
             f"{sum(p.numel() for p in network.parameters()):,}",
             f"{len(self.dataset):,}",
             self.dataset.name,
             config.loss.name,
-            config.training.batch_size,
+            config.training.images_per_update,
+            f"{self.total:,}",
+            self.ends,
             self.ranks.world,
             self.ranks.device,
         )
         warn = LOSSES.parts[config.loss.name].facts.warn
         if warn and (text := warn(self.trainer.denoiser.process, **config.loss.options)):
             log.warning("%s", text)
-
-
-def total_steps(config: Config, images: int) -> int:
-    """Updates until the earlier of n_iters and n_epochs."""
-    training = config.training
-    if training.n_epochs is None:
-        return training.n_iters
-    return min(training.n_iters, -(-training.n_epochs * images // training.batch_size))

@@ -7,6 +7,8 @@ that is resumed from a checkpoint is the uninterrupted run, bit for bit on a CPU
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +36,15 @@ class NonFiniteLossError(RuntimeError):
 class Step:
     """One training step of this process, as it is logged.
 
-    step: updates done, this one included; loss, t: (b,) on the device; grad_norm: before clipping,
-    0-dim; lr: the learning rate used.
+    step: updates done, this one included; images: seen by them, over all processes; seconds: of
+    training, the pauses between a run and its resumptions left out; loss: without any weight (but
+    as it was returned by a loss that takes the weight itself), t: both (b,) on the device;
+    grad_norm: before clipping, 0-dim; lr: the learning rate used.
     """
 
     step: int
+    images: int
+    seconds: float
     loss: Tensor
     t: Tensor
     grad_norm: Tensor
@@ -59,7 +65,7 @@ class Trainer:
             )
         self.network = laid_out(network, config, ranks.device).train()
         self.layout = memory_format(config)
-        rates = config.model.ema_rates
+        rates = config.ema_rates
         self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
         fused = ranks.device.type in ("cpu", "cuda")
         self.optimizer = config.optimizer(self.network.parameters(), fused)
@@ -70,16 +76,26 @@ class Trainer:
         self.denoiser = config.denoiser(self.wrapped, process)
         self.times = config.times(process)
         self.loss = LOSSES[config.loss.name]
-        self.step = 0
+        self.weight = config.weight(process)
+        self.weighs_itself = LOSSES.parts[config.loss.name].takes("weight")
+        self.anneal = config.anneal()
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def images(self) -> int:
+        """Images seen by all processes: a resumption cannot change how many make one update."""
+        return self.step * self.config.training.images_per_update
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumption needs, as tensors and plain values; see `load`."""
         return {
             "step": self.step,
+            "seconds": self.seconds,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "times": self.times.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -90,16 +106,25 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+        if "times" in state:  # checkpoints of version 0.2.0 have none
+            self.times.load(state["times"])
         self.step = state["step"]
+        self.seconds = state.get("seconds", 0.0)  # version 0.2.0 did not count them
 
-    def steps(self, batches: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[Step]:
+    def steps(
+        self, batches: Iterator[tuple[Tensor, Tensor | None]], total: float = math.inf
+    ) -> Iterator[Step]:
         """Train on uint8 batches (b, C, H, W) with their labels (b,), this process' share of each,
         and yield every step.
 
+        total: updates of the whole training, for a learning rate that is annealed to its end.
         Raises NonFiniteLossError before the update that would spoil the weights.
         """
+        began = time.perf_counter() - self.seconds
         for images, labels in batches:
-            yield self._step(images, labels)
+            loss, t, norm, lr = self._step(images, labels, total)
+            self.seconds = time.perf_counter() - began
+            yield Step(self.step, self.images, self.seconds, loss, t, norm, lr)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Denoiser]:
@@ -115,16 +140,20 @@ class Trainer:
         finally:
             self.network.train()
 
-    def _step(self, images: Tensor, labels: Tensor | None) -> Step:
+    def _step(
+        self, images: Tensor, labels: Tensor | None, total: float
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
         seed_step(self.config.seed, self.ranks.rank, self.step)
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
             images = random_flip(images)
         x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
-        t, weight = (v.to(self.ranks.device) for v in self.times.sample(len(x0)))
+        t, importance = self.times.sample(len(x0))
+        drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
+        t, importance, weight = (v.to(self.ranks.device) for v in drawn)
         noise = self.denoiser.process.noise(x0)
-        loss = self._backward(x0, t, noise, weight, self._conditions(labels))
-        lr = self._set_lr()
+        loss = self._backward(x0, t, noise, importance, weight, self._conditions(labels))
+        lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
@@ -134,9 +163,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.network)
-        self.times.update(t, loss)
+        if self.times.learns:
+            self._learn(t, loss if self.weighs_itself else weight * loss)
         self.step += 1
-        return Step(self.step, loss, t, norm, lr)
+        return loss, t, norm, lr
 
     def _conditions(self, labels: Tensor | None) -> Tensor | None:
         """Labels that the network is told, some of them dropped; None without data.classes."""
@@ -147,23 +177,38 @@ class Trainer:
             labels = drop_labels(labels, self.config.training.label_dropout, none)
         return labels.to(self.ranks.device, non_blocking=True)
 
+    def _learn(self, t: Tensor, loss: Tensor) -> None:
+        """Show the density of times the weighted losses (b,) of all processes, in their order."""
+        rows = self.ranks.gather(torch.stack([t.double(), loss.double()], 1))
+        self.times.update(rows[:, 0].to(t.dtype), rows[:, 1])
+
     def _backward(
-        self, x0: Tensor, t: Tensor, noise: Tensor, weight: Tensor, label: Tensor | None
+        self,
+        x0: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        importance: Tensor,
+        weight: Tensor,
+        label: Tensor | None,
     ) -> Tensor:
-        """Add the gradients of the batch's mean loss, by micro-batches; the losses (b,)."""
-        count = len(x0)
-        size = self.config.training.micro_batch or count
+        """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
+        the losses (b,), unweighted.
+        """
+        count, training = len(x0), self.config.training
+        share = count // training.grad_accum
+        size = min(training.micro_batch or share, share)
         scale = (x0[0].numel() if self.config.loss.reduction == "sum" else 1) / count
         losses = []
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
             denoiser = self.denoiser.given(None if label is None else label[part])
             with self._sync(begin + size >= count):
+                given = {"weight": weight[part]} if self.weighs_itself else {}
+                options = {**self.config.loss.options, **given}
                 with autocast(self.config.training.precision, x0.device):
-                    loss = self.loss(
-                        denoiser, x0[part], t[part], noise[part], **self.config.loss.options
-                    ).float()
-                self.scaler.scale((weight[part] * loss).sum() * scale).backward()
+                    loss = self.loss(denoiser, x0[part], t[part], noise[part], **options).float()
+                weighed = loss if self.weighs_itself else weight[part] * loss
+                self.scaler.scale((importance[part] * weighed).sum() * scale).backward()
             losses.append(loss.detach())
         return torch.cat(losses)
 
@@ -173,9 +218,12 @@ class Trainer:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
 
-    def _set_lr(self) -> float:
-        optim = self.config.optim
+    def _set_lr(self, total: float) -> float:
+        optim, anneal = self.config.optim, self.anneal
         lr = optim.lr * min(1.0, (self.step + 1) / max(optim.warmup, 1))
+        if anneal is not None:
+            size = self.config.training.images_per_update
+            lr *= anneal.build(self.images, total * size, **anneal.options)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr

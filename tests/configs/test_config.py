@@ -142,6 +142,16 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("training.batch_size", "'64'", "a whole number"),
         ("training.batch_size", "", "a whole number"),
         ("training.micro_batch", "7", "should divide batch_size"),
+        ("training.grad_accum", "0", "at least 1"),
+        ("training.n_images", "25.6X", "25.6X is not valid; it should be a count above 0, such as"),
+        ("training.n_images", "0.5", "or 25.6M, or null"),
+        ("training.n_images", "1.0001k", "500k or 25.6M"),
+        ("optim.anneal", "cosin", "did you mean cosine?"),
+        ("optim.anneal", "inverse_sqrt", "ref is missing; it should be a count above 0"),
+        ("optim.anneal", "inverse_sqrt:fast", "ref 'fast' is not valid; it should be a count"),
+        ("optim.anneal", "linear:3", "linear has no options"),
+        ("model.ema_half_life", "[500k, '5e5']", "[500000, 500000] names one average twice"),
+        ("model.ema_half_life", "-1", "a non-empty list of counts above 0, such as 50000, 500k"),
         ("training.times", "unifrom", "did you mean uniform?"),
         ("training.precision", "int8", "fp32, bf16 or fp16"),
         ("data.holdout", "1", "below 1"),
@@ -296,10 +306,49 @@ def test_sample_types_are_samplers(tiny, overrides, name, options, clip):
 
 
 def test_ema_rates(tiny):
-    assert load(tiny, [("model.ema_rate", "[0.99, 0.999]")]).model.ema_rates == (0.99, 0.999)
-    assert load(tiny, [("model.ema", "false")]).model.ema_rates == ()
+    assert load(tiny, [("model.ema_rate", "[0.99, 0.999]")]).ema_rates == (0.99, 0.999)
+    assert load(tiny, [("model.ema", "false")]).ema_rates == ()
     both = [("model.ema_rate", "[0.99, 0.999]"), ("sampling.ema", "0.999")]
     assert load(tiny, both).sampling.ema == 0.999
+
+
+def test_averages_by_half_life_in_images(tmp_path):
+    path = write(tmp_path, TINY)
+    lives = [("model.ema_half_life", "[500k, 2M]"), ("training.grad_accum", "2")]
+    config = load(path, lives)
+    assert config.model.averages == (500_000, 2_000_000) and config.model.ema_rate is None
+    size = 2 * config.training.batch_size
+    for rate, life in zip(config.ema_rates, config.model.averages, strict=True):
+        assert rate ** (life / size) == pytest.approx(0.5, rel=1e-12)
+    assert load(path, [*lives, ("sampling.ema", "2M")]).sampling.ema == 2_000_000
+    (line,) = problems(path, *lives, ("sampling.ema", "0.9999"))
+    assert "0.9999 is not averaged; model.ema_half_life keeps 500000, 2000000" in line
+    saved = write(tmp_path, dump(config), "saved.yml")
+    assert load(saved) == config
+    typed = load(saved, [("model.ema_rate", "0.99")])  # what is typed replaces the file's
+    assert typed.model.averages == typed.ema_rates == (0.99,)
+    text = TINY.replace("ch: 32", "ch: 32, ema_rate: 0.99, ema_half_life: 5k")
+    both = write(tmp_path, text, "both.yml")
+    (line,) = problems(both)
+    assert "model.ema_half_life: 5000 and ema_rate 0.99 exclude each other; give one" in line
+
+
+def test_budgets_are_kept_as_numbers_and_load_again(tmp_path):
+    path = write(tmp_path, TINY)
+    keys = [("training.n_images", "25.6M"), ("optim.anneal", "inverse_sqrt:70M")]
+    config = load(path, keys)
+    assert (config.training.n_images, config.training.n_iters) == (25_600_000, None)
+    assert str(config.anneal()) == "inverse_sqrt:70000000"
+    assert load(write(tmp_path, dump(config), "saved.yml")) == config
+
+
+def test_a_config_saved_by_version_0_2_0_means_what_it_meant(tmp_path):
+    """It says every length and the rate, and none of the keys that came later."""
+    text = "training: {batch_size: 64, n_epochs: null, n_iters: 800000}\n"
+    config = load(write(tmp_path, TINY.replace("ch: 32", "ch: 32, ema_rate: 0.99") + text))
+    assert config.training.end(10**9) == ("n_iters", 800_000)
+    assert config.training.images_per_update == 64
+    assert config.model.averages == (0.99,) and config.anneal() is None
 
 
 def test_extends_merges_sections_and_names_the_right_file(tmp_path):

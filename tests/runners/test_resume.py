@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +62,11 @@ def train(exp: Path, doc: str, steps: int, *more: str, processes: int = 1) -> No
 
 CASES = {
     "plain": [],
-    "accumulated": ["--training.micro_batch", "4"],
+    "accumulated": ["--training.micro_batch", "4", "--training.grad_accum", "2"],
+    "annealed": [
+        *("--optim.anneal", "inverse_sqrt:30"),
+        *("--model.ema_rate", "null", "--model.ema_half_life", "20"),
+    ],
     "workers": ["--data.num_workers", "2", "--data.in_memory", "false"],
     "bf16": ["--training.precision", "bf16", "--training.channels_last", "true"],
     "cld": ["--config", "digits_cld.yml"],
@@ -76,6 +82,30 @@ def test_resuming_changes_nothing(tmp_path: Path, name: str) -> None:
     train(tmp_path, "parts", stop, *more)
     train(tmp_path, "parts", LAST, "--resume_training", *more)
     same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+
+
+@pytest.mark.slow
+def test_resuming_an_anneal_to_the_end_changes_nothing_and_its_length_is_fixed(
+    tmp_path: Path, capsys
+) -> None:
+    words = ["--training.grad_accum", "2", "--optim.anneal", "cosine"]
+    train(tmp_path, "whole", LAST, *words, "--training.snapshot_freq", "4")
+    shutil.copytree(tmp_path / "logs/whole", tmp_path / "logs/parts")
+    for step in (8, LAST):
+        checkpoint.path_of(tmp_path / "logs/parts", step).unlink()
+    train(tmp_path, "parts", LAST, *words, "--resume_training")
+    same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+    lines = (tmp_path / "logs/parts/metrics.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if "loss" in record]
+    assert [record["images"] for record in records] == [24 * step for step in range(1, LAST + 1)]
+    seconds = [record["seconds"] for record in records]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    rates = [record["lr"] / 2e-3 for record in records]
+    cosine = [0.5 + 0.5 * math.cos(math.pi * step / LAST) for step in range(LAST)]
+    assert rates == pytest.approx([c * min(1, (k + 1) / 3) for k, c in enumerate(cosine)])
+    longer = [*TINY, "--exp", str(tmp_path), "--doc", "parts", *words, "--resume_training"]
+    assert main([*longer, "--training.n_iters", "20"]) == 2
+    assert "training.n_iters was 9, now 20" in capsys.readouterr().err
 
 
 def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:

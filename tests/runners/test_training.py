@@ -13,7 +13,6 @@ from main import main
 from models import checkpoint
 from runners.machine.processes import Ranks
 from runners.train.journal import forget, memory
-from runners.train.loop import total_steps
 from runners.train.trainer import new_trainer
 from tests.commands import TINY
 
@@ -73,11 +72,68 @@ def test_the_first_weights_are_a_function_of_the_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("iterations", "epochs", "steps"), [("9", "null", 9), ("9", "1", 3), ("2", "5", 2)]
+    ("said", "key", "steps"),
+    [
+        ({"n_iters": "9"}, "n_iters", 9),
+        ({"n_iters": "9", "n_epochs": "1"}, "n_epochs", 3),
+        ({"n_iters": "2", "n_epochs": "5"}, "n_iters", 2),
+        ({"n_images": "1k"}, "n_images", 250),
+        ({"n_images": "25.6M"}, "n_images", 6_400_000),  # not cut by a default
+        ({"n_images": "999", "grad_accum": "8"}, "n_images", 32),
+        ({"n_images": "1k", "n_iters": "9", "n_epochs": "2"}, "n_epochs", 5),
+        ({"n_epochs": "900000"}, "n_epochs", 2_250_000),
+        ({}, "n_iters", 800_000),
+    ],
 )
-def test_training_ends_with_the_earlier_of_two(iterations: str, epochs: str, steps: int) -> None:
-    keys = (("training.n_iters", iterations), ("training.n_epochs", epochs))
-    assert total_steps(config_of(*keys), images=10) == steps
+def test_a_training_ends_with_the_first_of_its_lengths(said, key: str, steps: int) -> None:
+    lengths = {"n_iters": "null", **said}
+    config = config_of(*((f"training.{name}", text) for name, text in lengths.items()))
+    assert config.training.end(10) == (key, steps)
+
+
+def weights_after(*keys: tuple[str, str]) -> torch.Tensor:
+    """All weights after three updates with the same images and without dropout. A large eps makes
+    an update of Adam smooth in the gradient, so that rounding is not blown up.
+    """
+    words = (("loss.name", "simple"), ("model.dropout", "0"), ("optim.warmup", "0"))
+    words += (("optim.lr", "0.1"), ("optim.eps", "1"))
+    trainer = new_trainer(config_of(*words, *keys), ALONE)
+    images = torch.arange(8 * 64, dtype=torch.uint8).view(8, 1, 8, 8)
+    steps = list(trainer.steps(iter([(images, None)] * 3)))
+    assert steps[-1].images == 24 and len(steps[-1].loss) == 8
+    return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
+
+
+def test_gradients_of_several_batches_are_those_of_one_large_batch() -> None:
+    one = weights_after(("training.batch_size", "8"))
+    for batch, accum, micro in (("2", "4", "null"), ("4", "2", "2"), ("4", "2", "null")):
+        keys = (("training.batch_size", batch), ("training.grad_accum", accum))
+        several = weights_after(*keys, ("training.micro_batch", micro))
+        assert torch.allclose(several, one, rtol=0, atol=1e-6), (batch, accum, micro)
+    assert not torch.allclose(weights_after(("training.batch_size", "8"), ("seed", "5")), one)
+
+
+def test_portions_of_an_update_are_batches(monkeypatch) -> None:
+    """No forward pass sees more than batch_size images."""
+    keys = (("training.batch_size", "2"), ("training.grad_accum", "4"), ("loss.name", "simple"))
+    trainer = new_trainer(config_of(*keys), ALONE)
+    sizes = []
+    trainer.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    images = torch.zeros(8, 1, 8, 8, dtype=torch.uint8)
+    next(trainer.steps(iter([(images, None)])))
+    assert sizes == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("anneal", "factors"),
+    [("linear", [1, 0.75, 0.5, 0.25]), ("inverse_sqrt:4", [1, 1, 0.5**0.5, 3**-0.5])],
+)
+def test_the_learning_rate_is_warmed_up_and_annealed(anneal: str, factors: list[float]) -> None:
+    keys = (("optim.anneal", anneal), ("optim.warmup", "2"), ("optim.lr", "1e-3"))
+    trainer = new_trainer(config_of(*keys), ALONE)
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    rates = [step.lr for step in trainer.steps(iter([(images, None)] * 4), total=4)]
+    assert rates == pytest.approx([5e-4, *(1e-3 * factor for factor in factors[1:])])
 
 
 def train(exp: Path, *more: str) -> list[dict]:

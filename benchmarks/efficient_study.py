@@ -1,0 +1,65 @@
+"""Do weights and densities of times train faster, on handwritten digits? Trainings and a curve.
+
+    python benchmarks/efficient_study.py --exp exp_efficient
+
+Every stage is a command of main.py that a reader can type; it is printed. What is finished is not
+done again. Leaves EXP/sweeps/schemes (the page of the curve). Further flags go to every command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMES = {  # name: (density of times, loss weight)
+    "uniform": ("uniform", "none"),
+    "p2": ("uniform", "p2:1:0.5"),
+    "under": ("under:0.5:1", "none"),
+    "min_snr": ("uniform", "min_snr:5"),
+    "second_moment": ("loss_second_moment", "none"),
+}
+SEEDS = (0, 1, 2)
+IMAGES, SNAPSHOT = 128_000, 125
+
+
+def trainings(exp: Path) -> Iterator[list[str]]:
+    """The commands that train what is not trained yet, seed by seed."""
+    for seed in SEEDS:
+        for name, (times, weight) in SCHEMES.items():
+            words = ["--config", "digits_p2.yml", "--doc", f"{name}-{seed}", "--seed", str(seed)]
+            words += ["--training.times", times, "--training.weight", weight]
+            words += ["--training.n_images", str(IMAGES), "--training.sample_freq", "0"]
+            words += ["--training.milestone_freq", str(SNAPSHOT)]
+            run = exp / "logs" / f"{name}-{seed}"
+            if (run / f"ckpt_{-(-IMAGES // 128)}.pth").exists():
+                continue
+            yield [*words, "--resume_training"] if any(run.glob("ckpt_*.pth")) else words
+
+
+def curve() -> list[str]:
+    """The command that measures every snapshot."""
+    docs = ",".join(f"{name}-{seed}" for name in SCHEMES for seed in SEEDS)
+    words = ["--curve", "--docs", docs, "--name", "schemes", "--sample_type", "generalized"]
+    return [*words, "--timesteps", "20", "--n_samples", "1000"]
+
+
+def main() -> None:
+    """Train, then measure; the first failure ends the study with its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--exp", type=Path, default=Path("exp_efficient"))
+    args, flags = parser.parse_known_args()
+    rest = ["--exp", str(args.exp), "--ni", *flags]
+    for words in (*trainings(args.exp), curve()):
+        print(f"\n$ python main.py {shlex.join([*words, *rest])}", flush=True)
+        code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words, *rest]).returncode
+        if code:
+            sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
