@@ -9,6 +9,7 @@ from configs.schema import Config, ConfigError
 from datasets import get_dataset
 from functions.loss import LOSSES
 from runners.machine.processes import Ranks
+from runners.model.classes import require_labels
 from runners.train.loop import TrainingRun
 from runners.train.resume import choose, open_run
 from runners.train.trainer import new_trainer
@@ -28,6 +29,7 @@ def train(config: Config, options: Options, ranks: Ranks) -> None:
         )
     choice = ranks.on_first(lambda: choose(options))
     dataset, held_out = get_dataset(config, options.datasets)
+    require_labels(config, dataset, held_out)
     trainer = new_trainer(config, ranks)
     state = open_run(config, options, choice, dataset, ranks)
     if state is not None:
