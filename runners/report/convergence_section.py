@@ -52,7 +52,7 @@ def _needs(ratio: Ratio) -> str:
     if needed.kind == ABOVE:
         return f"has not reached it after {images(needed.value)}"
     amount = f"{'at most ' if needed.kind == BELOW else ''}{images(needed.value)}"
-    text = f"{convergence_tables.bounded(ratio.ratio)} times fewer"
+    text = f"{convergence_tables.bounded(ratio.ratio)} times as fast"
     if spread := convergence_tables.interval(ratio):
         text += f", 95 %: {spread}"
     return f"needs {amount} ({text})"

@@ -270,7 +270,7 @@ def test_the_page_draws_bands_and_says_how_many_images_are_needed(tmp_path) -> N
     slow = setting["ratios"]["training.batch_size 200"]
     assert all(ratio["low"] is None for ratio in slow)
     markdown = (tmp_path / "out/report.md").read_text()
-    assert "training.times under:0.5 needs 4k (2.00 times fewer, 95 %: " in markdown
+    assert "training.times under:0.5 needs 4k (2.00 times as fast, 95 %: " in markdown
     assert "training.batch\\_size 200 needs 16k (" in markdown or "has not reached" in markdown
     assert "| 1,000 | " in markdown and "No uncertainty can be given" in page
 
