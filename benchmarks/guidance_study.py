@@ -3,8 +3,8 @@
     python benchmarks/guidance_study.py --exp exp_efficient
 
 Trains digits_class.yml and samples it with guidance 0 to 4: everywhere, in an interval of noise
-levels, and by a weaker snapshot of the same run (autoguidance). Every stage is a command of main.py,
-printed; what is finished is not done again. Leaves EXP/guidance.json and EXP/guidance.svg.
+levels, and by a weaker snapshot of the same run (autoguidance). Every stage is a command of
+main.py, printed; what is finished is not done again. Leaves EXP/guidance.json and .svg.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixed and learned variances side by side, on handwritten digits: likelihood and distance by steps.
+"""Fixed and learned variances side by side on handwritten digits: likelihood, distance by steps.
 
     python benchmarks/variance_study.py --exp exp_efficient
 
