@@ -21,7 +21,7 @@ Variance = Literal["large", "small", "learned"]
 
 
 class Answer(NamedTuple):
-    """What a network answers: its prediction, shaped like the state, and v of the learned variance,
+    """Answer of a network: its prediction, shaped like the state, and v of the learned variance,
     shaped alike, None where it has none.
     """
 

@@ -27,6 +27,17 @@ class SamplerFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GridFacts(Facts):
+    """Facts of a time grid.
+
+    count: called as count(process, **options) where the options alone say how many steps the grid
+    has; it raises ValueError as the grid does.
+    """
+
+    count: Callable[..., int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossFacts(Facts):
     """Facts of a loss.
 
@@ -34,7 +45,7 @@ class LossFacts(Facts):
     that of "eps", whatever the network predicts. check: called as check(process, **options) before
     training; it raises ValueError where the loss is not defined for the process with these options.
     warn: called alike; it returns a line to print before training, or "". learned: whether the loss
-    trains a variance, which the network must have.
+    trains a learned variance: "no", it "may", or it "must" have one.
 
     A loss may have a parameter `weight`, None or (B,), and weigh a part of itself only; else its
     caller multiplies it by the weight.
@@ -43,7 +54,7 @@ class LossFacts(Facts):
     compares: Literal["prediction", "eps"] = "prediction"
     check: Callable[..., None] | None = None
     warn: Callable[..., str] | None = None
-    learned: bool = False
+    learned: Literal["no", "may", "must"] = "no"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +105,8 @@ ANNEALS: Registry[Callable[..., float], AnnealFacts] = Registry(
 SAMPLERS: Registry[Callable[..., Any], SamplerFacts] = Registry(
     "sampler", SamplerFacts, ("process", "grid"), called=True
 )
-GRIDS: Registry[Callable[..., Any], Facts] = Registry(
-    "time grid", Facts, ("process", "steps"), called=True
+GRIDS: Registry[Callable[..., Any], GridFacts] = Registry(
+    "time grid", GridFacts, ("process", "steps"), called=True
 )
 SCALES: Registry[Callable[..., Any], Facts] = Registry(
     "eps scale", Facts, ("process",), called=True

@@ -7,6 +7,7 @@ import json
 from typing import Any, NoReturn
 
 from configs.command import picture_flags
+from configs.command.options import AXES
 from configs.command.usage import UsageError
 
 VERSION = "0.2.0"
@@ -149,7 +150,8 @@ def _add_sample(group: Group) -> None:
     _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
     _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
-    _key(group, "--skip_type", "sampling.skip_type", "SPEC", "the time grid, such as karras:7")
+    grids = "the time grid, such as karras:7 or respaced:ddim25"
+    _key(group, "--skip_type", "sampling.skip_type", "SPEC", grids)
     _key(group, "--timesteps", "sampling.timesteps", "S", "how many sampling steps")
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
@@ -168,11 +170,13 @@ def _add_sweep(group: Group) -> None:
         "--docs": "more runs beside --doc, separated by commas; patterns too, as in 'p2-*'",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
-        "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
+        "--name": "EXP/sweeps/NAME [--doc, or DOC-curve]; several with --report: EXP/reports/A,B",
     }
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)
     _switch(group, "--report", "write the report of a sweep again")
+    text = f"of training curves in the report: {', '.join(AXES)} [{AXES[0]}]"
+    group.add_argument("--axis", metavar="AXIS", help=text)
 
 
 def _add_curve(group: Group) -> None:

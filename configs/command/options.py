@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+AXES = ("steps", "images", "hours")  # of training curves
+
 
 @dataclass(frozen=True)
 class Options:
@@ -17,6 +19,7 @@ class Options:
     samplers, steps, docs, seeds: what a sweep runs over; snapshots: training steps whose
     checkpoints it measures, () for all that are kept, None for the newest alone; shard: (i, n), the
     i-th of n parts of its cells; names: the sweeps below EXP/sweeps that are filled or reported.
+    axis: of training curves in reports, one of AXES.
     likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
     model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
@@ -41,6 +44,7 @@ class Options:
     shard: tuple[int, int] = (0, 1)
     names: tuple[str, ...] = ()
     likelihood: str | None = None
+    axis: str = "steps"
     use_pretrained: str | None = None
     device: str = "auto"
     verbose: str = "info"

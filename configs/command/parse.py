@@ -35,7 +35,7 @@ HEEDED = {
     "json_schema": SHOWN,
     "print_plan": (*MEANT, *DRAWN),
     "dry_run": (*MEANT, *DRAWN, *PLACED, "resume_training"),
-    "report": ("config", "doc", "exp", "name", *SHOWN),
+    "report": ("config", "doc", "exp", "name", "axis", *SHOWN),
 }
 IMPORT = re.compile(r"--import(?:=(.*))?", re.DOTALL)
 
@@ -78,7 +78,7 @@ def parse(argv: Sequence[str]) -> Command:
         name: getattr(flags, name)
         for name in (
             *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
-            *("no_images", "likelihood", "use_pretrained", "device", "verbose"),
+            *("no_images", "axis", "likelihood", "use_pretrained", "device", "verbose"),
         )
         if getattr(flags, name) is not None
     }

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from configs import values
 from configs.command import picture_flags
+from configs.command.options import AXES
 from configs.command.usage import UsageError
 
 T = TypeVar("T")
@@ -68,8 +69,11 @@ def _check(flags: argparse.Namespace, verb: str | None) -> None:
     if flags.seeds is not None and not (verb or any(getattr(flags, m) for m in modes)):
         needs = values.either([f"--{name}" for name in (*DRAWN, *modes)])
         raise UsageError(f"--seeds needs {needs}")
-    if flags.name is not None and not (verb or flags.report):
-        raise UsageError("--name needs --sweep, --curve or --report")
+    for flag in ("name", "axis"):
+        if getattr(flags, flag) is not None and not (verb or flags.report):
+            raise UsageError(f"--{flag} needs --sweep, --curve or --report")
+    if flags.axis not in (None, *AXES):
+        raise UsageError(f"--axis {flags.axis}: should be {values.either(AXES)}")
     if flags.snapshots is not None and not flags.curve:
         raise UsageError("--snapshots needs --curve")
     if not verb:

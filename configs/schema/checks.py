@@ -179,19 +179,33 @@ def _build(config: Config) -> list[Problem]:
         return problems
     loss = config.loss
     try:
-        check_loss = part_of("loss", loss.model_dump()).facts.check  # type: ignore[union-attr]
+        facts = part_of("loss", loss.model_dump()).facts  # type: ignore[union-attr]
+        check_loss = facts.check
         if check_loss is not None:
             check_loss(process, **loss.options)
+        if facts.learned == "must" and config.model.var_type != "learned":
+            text = f"{loss.name} trains a variance; model.var_type should be learned, not "
+            return [Problem("loss.name", text + config.model.var_type)]
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
     if problems := _of_training(config, process):
         return problems
-    steps, grid = config.sampling.timesteps, config.grid()
+    return _grid(config, process)
+
+
+def _grid(config: Config, process: Process) -> list[Problem]:
+    """Make the time grid, with the number of steps that is asked for."""
+    sampling, grid, steps = config.sampling, config.grid(), config.sampling.timesteps
     if process.steps and (steps or 0) > process.steps:
         text = f"{steps} is more than the {process.steps} steps of the diffusion"
         return [Problem("sampling.timesteps", text)]
     try:
-        grid.build(process, steps or process.steps or 1000, **grid.options)
+        own = config.steps_of_grid(process)
+        if own and (sampling.nfe or steps not in (own, None)):
+            key = "nfe" if sampling.nfe else "timesteps"
+            text = f"does not fit skip_type {grid}, which has {own} steps; it should be left out"
+            return [Problem(f"sampling.{key}", f"{sampling.nfe or steps} {text}")]
+        grid.build(process, own or steps or process.steps or 1000, **grid.options)
     except ValueError as err:
         return [Problem("sampling.skip_type", str(err))]
     return []

@@ -155,6 +155,14 @@ class Config(Section):
         """The time grid."""
         return specs.grid(self.sampling.skip_type)
 
+    def steps_of_grid(self, process: Process) -> int | None:
+        """Steps that the time grid's own options say; None where sampling.timesteps says them.
+        Raises ValueError as the grid does.
+        """
+        spec = self.grid()
+        count = spec.part.facts.count
+        return None if count is None else count(process, **spec.options)
+
     def scale(self) -> specs.Spec | None:
         """The eps scale, None for none."""
         return specs.scale(self.sampling.eps_scale)

@@ -160,7 +160,7 @@ def state_shape(every: Values) -> dict[str, Any]:
     """Side and channels of the process' state, the channels of the network's answer to it, and the
     rows of its label embedding, for the sections of a config; None where no number is given.
     """
-    data, diffusion, model = (every.get(name) for name in ("data", "diffusion", "model"))
+    data, diffusion, model = every["data"], every.get("diffusion"), every.get("model")
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
     side, channels = data.get("image_size"), data.get("channels")
     groups = getattr(process.build if process else None, "groups", 1)

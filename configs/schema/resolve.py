@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from configs import imports
 from configs.parts import Part
-from configs.schema import checks, options
+from configs.schema import checks, options, specs
 from configs.schema.config import Config
 from configs.schema.problems import ConfigError, Problem, from_pydantic, nearest
 from configs.schema.sections import PLUGS
@@ -161,9 +161,20 @@ def _override(source: Source, overrides: Sequence[Override], typed: set[str]) ->
             source.put(key, parse(text, name), name)
             if EXCLUSIVE.get(key, key) not in typed:  # a file's steps give way to a typed nfe
                 source.put(EXCLUSIVE[key], None, name)
+            if key == "sampling.skip_type" and not typed & EXCLUSIVE.keys():
+                for other in EXCLUSIVE if _says_steps(parse(text, name)) else ():
+                    source.put(other, None, name)
         except SourceError as err:
             lines.append(str(err))
     return lines
+
+
+def _says_steps(grid: Any) -> bool:
+    """Whether the text names a time grid that says its own number of steps, as respaced:250."""
+    try:
+        return isinstance(grid, str) and specs.grid(grid).part.facts.count is not None
+    except specs.SpecError:
+        return False  # it is told with all other mistakes
 
 
 def _whole_numbers(value: Any, around: Sequence[int]) -> Any:

@@ -78,6 +78,9 @@ def parse(text: str, registry: Registry[Any, Any], whole: bool = True) -> Spec:
         part, implied = registry.find(first)
     except PartError as err:
         raise SpecError(str(err)) from None
+    kinds = [values.words(option.annotation) for option in part.options.values()]
+    if said and kinds == ["text"]:  # a single text may hold anything, as in respaced:10,15,20
+        said = [text.strip()[len(first) + 1 :]]
     said = [*filter(None, implied.split(":")), *said]
     spec, known = Spec(part, {}), list(part.options)
     for i, item in enumerate(said):

@@ -2,6 +2,7 @@
 
 import math
 
+from configs.parts import require
 from configs.values import Quantity
 from functions.parts import ANNEALS
 
@@ -10,6 +11,8 @@ from functions.parts import ANNEALS
 def inverse_sqrt(images: float, total: float, ref: Quantity) -> float:
     """Hold 1 for `ref` images, then fall as sqrt(ref / images) (2312.02696, appendix B).
 
-    images: seen before the update. The length of the training, total, has no part in it.
+    images: seen before the update. The length of the training, total, has no part in it. Raises
+    ValueError for a ref out of range.
     """
+    require(ANNEALS.parts["inverse_sqrt"], ref=ref)
     return 1 / math.sqrt(max(images / ref, 1.0))

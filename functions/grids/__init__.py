@@ -5,4 +5,5 @@ the end of sampling.
 from functions.grids.by_noise import karras, logsnr
 from functions.grids.even import ddim_uniform, trailing, uniform
 from functions.grids.power import power, quad
+from functions.grids.respaced import respaced
 from functions.parts import GRIDS

@@ -14,11 +14,12 @@ LAYOUTS = {
     "diffusers": "time_embedding.linear_1.weight",
     "adm": "time_embed.0.weight",
 }
+NETWORK_OF = {"ddim": "ddpm", "diffusers": "ddpm", "adm": "adm"}  # the network of each layout
 _PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel, DDP and torch.compile
 
 
 def load_foreign(network: nn.Module, state_dict: dict[str, Tensor], layout: str = "ddim") -> None:
-    """Copy weights named as in `layout` ("ddim" or "diffusers") into a network of this program.
+    """Copy weights into a network of this program. layout: of their names, a key of `LAYOUTS`.
 
     Prefixes of wrappers ("module.", "_orig_mod.") are ignored. Raises ValueError, which counts and
     names them, for weights that are missing, unknown or of another shape; nothing is copied then.
@@ -62,7 +63,11 @@ def _names(network: nn.Module, layout: str) -> dict[str, str]:
     if layout not in LAYOUTS:
         raise ValueError(f"layout: {layout} is unknown; it should be {either(LAYOUTS)}")
     keys = list(network.state_dict())
-    if layout in ("ddim", "adm"):
+    native = "adm" if LAYOUTS["adm"] in keys else "ddim"
+    if NETWORK_OF[layout] != NETWORK_OF[native]:
+        text = f"has no weights of this network; it should be {native}"
+        raise ValueError(f"layout: {layout} {text}")
+    if layout == native:
         return {key: key for key in keys}
     if not getattr(network, "resamp_with_conv", True):
         raise ValueError("layout: diffusers has no network with resamp_with_conv false")

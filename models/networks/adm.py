@@ -120,8 +120,8 @@ class ADM(nn.Module):
         if self.label_emb is not None:
             emb = emb + self.label_emb(label)
         emb = F.silu(emb)  # every residual block needs silu(emb) and none needs emb
-        (first,), *down = self.input_blocks
-        h = first(x)
+        first, *down = self.input_blocks
+        h = first(x, emb)
         if h.device.type == "cpu":  # its convolutions repack any other layout at each call
             h = h.contiguous(memory_format=torch.channels_last)
         skips = [h]

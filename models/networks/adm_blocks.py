@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.blocks import GROUPS, Upsample, dense, norm_silu
+
+L = TypeVar("L", bound=nn.Module)
 
 
 def waves(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -23,14 +25,14 @@ def waves(t: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def zero(layer: nn.Module) -> nn.Module:
+def zero(layer: L) -> L:
     """Set the weights of a layer to 0, so that its residual block begins as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """Residual block, and what follows it: attention, a change of the image's size, or both."""
 
     def forward(self, h: Tensor, emb: Tensor, skip: Tensor | None = None) -> Tensor:
@@ -125,8 +127,9 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, with_conv: bool):
         super().__init__()
-        conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.op = conv if with_conv else nn.AvgPool2d(2)
+        self.op: nn.Module = nn.AvgPool2d(2)
+        if with_conv:
+            self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve both sides of x."""
@@ -161,10 +164,10 @@ class Kit:
     def way_down(self, channels: int, levels: Sequence[Level], blocks: int) -> nn.ModuleList:
         """Make the first convolution and the stages of all levels, `blocks` each."""
         here = levels[0].width
-        stages = [Stage(nn.Conv2d(channels, here, 3, padding=1))]
+        stages = [Stage([nn.Conv2d(channels, here, 3, padding=1)])]
         for level in levels:
             if level.factor > 1:
-                stages.append(Stage(self._resized(here, Downsample)))
+                stages.append(Stage([self._resized(here, Downsample)]))
             for _ in range(blocks):
                 stages.append(self._stage(here, level))
                 here = level.width
@@ -172,7 +175,8 @@ class Kit:
 
     def middle(self, width: int) -> Stage:
         """Make the stage of the lowest level: block, attention, block."""
-        return Stage(self._block(width, width), self._attention(width), self._block(width, width))
+        block = self._block
+        return Stage([block(width, width), self._attention(width), block(width, width)])
 
     def way_up(self, levels: Sequence[Level], blocks: int) -> nn.ModuleList:
         """Make the stages of all levels from the last one on, blocks + 1 each. Each takes the
@@ -192,8 +196,8 @@ class Kit:
         return nn.ModuleList(stages)
 
     def _stage(self, channels: int, level: Level) -> Stage:
-        block = self._block(channels, level.width)
-        return Stage(block, self._attention(level.width)) if level.attend else Stage(block)
+        stage = Stage([self._block(channels, level.width)])
+        return stage.append(self._attention(level.width)) if level.attend else stage
 
     def _block(self, channels: int, out: int, resample: nn.Module | None = None) -> ResBlock:
         return ResBlock(channels, out, self.embedding, self.dropout, self.scale_shift, resample)

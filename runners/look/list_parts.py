@@ -19,6 +19,7 @@ NAMED = {  # by which key of a config, or flag, a part of a kind is named
     **{"density of times": "training.times", "loss weight": "training.weight"},
     **{"metric": "evaluation.metrics"},
     **{"feature extractor": "--features", "noise schedule": "diffusion.schedule"},
+    "learning-rate anneal": "optim.anneal",
     "picture mode": "--sample --NAME",
 }
 

@@ -13,10 +13,11 @@ from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
 from configs.schema.conditions import check_conditions
-from configs.values import show
+from configs.values import plain, show
 from functions.denoiser import Denoiser
 from functions.process import Process
-from models import build
+from models import NETWORKS, build
+from models.interop import NETWORK_OF
 from runners.machine.precision import laid_out
 from runners.model import weights
 from runners.model.weights import Weights
@@ -137,9 +138,34 @@ def open_model(config: Config, found: Weights, device: torch.device) -> Model:
 
 
 def _network(config: Config, found: Weights, device: torch.device) -> nn.Module:
-    network = build(config.model.name, **(found.options or config.model.options))
+    network = build(config.model.name, **network_options(config, found))
     found.into(network)
     return laid_out(network.eval(), config, device)
+
+
+def network_options(config: Config, found: Weights) -> dict[str, Any]:
+    """Options of the network: the config's, in place of them those that a foreign file tells; a
+    warning names where they differ.
+
+    Raises ConfigError where the file holds another network, or one of other channels or classes.
+    """
+    model, told, source = config.model, found.options or {}, found.source
+    if found.layout != "ours" and (name := NETWORK_OF[found.layout]) != model.name:
+        text = f"{source} holds weights of the network {name}, in the layout {found.layout}"
+        raise ConfigError(f"model.name {model.name}: {text}")
+    shape = NETWORKS.parts[model.name].facts.shape
+    ours = plain(model.options)
+    differing = {key: value for key, value in told.items() if value != ours[key]}
+    for key in [key for key in differing if key in shape or key == "num_classes"]:
+        text = f"model.{key} {show(ours[key])}: {source} has {show(told[key])}"
+        if shape.get(key) == "answer" and told[key] == 2 * ours[key]:
+            text += ", the prediction and a variance; it needs model.var_type learned"
+        raise ConfigError(text)
+    differing.pop("dropout", None)  # which acts in training only
+    if differing:
+        words = ", ".join(f"{key} {show(value)}" for key, value in differing.items())
+        log.warning("%s: its own %s is used, not the config's", source, words)
+    return {**model.options, **told}
 
 
 def scaling_of(config: Config) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class Weights:
 
     layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999" (a
     rate), "ema 500000" (a half-life in images), "raw", or what a foreign file says; step: of the
-    training, None for foreign weights.
-    config: the one inside a file of ours, data: its identity of the training images. options: of
-    the network, where a foreign file says them. guide: weights of the model that guides these.
+    training, None where a foreign file does not say it. config: the one inside a file of ours,
+    data: its identity of the training images. options: of the network, those that a foreign file
+    says. guide: weights of the model that guides these.
     """
 
     state: dict[str, Tensor]
@@ -163,7 +163,8 @@ def of_file(path: Path) -> list[Weights]:
     if path.is_file() and checkpoint.is_ours(path):
         return of_state(checkpoint.load(path), str(path))
     state, info = interop.read(path)
-    return [Weights(state, info["layout"], info["file"], info["weights"], options=info["options"])]
+    told = {key: info[key] for key in ("layout", "step", "options")}
+    return [Weights(state, source=info["file"], average=info["weights"], **told)]
 
 
 def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:

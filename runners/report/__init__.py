@@ -57,12 +57,12 @@ def write_report(options: Options, config: Config | None = None) -> None:
     for one in settings:
         for doc, run in one.docs.items():
             folder = Path(run.run)
-            runs.setdefault(doc, folder if folder.is_dir() else options.logs / doc)
+            runs.setdefault(doc, folder if folder.is_dir() else options.logs / (run.doc or doc))
     out.mkdir(parents=True, exist_ok=True)
     board = exp / "tensorboard" / out.relative_to(exp)
     with sweep_folder.guard(out):
         images = training_images(settings[0], config, options.datasets)
-        written = write(folders, out, runs, images, board)
+        written = write(folders, out, runs, images, board, options.axis)
     names = ", ".join(path.name for path in written if path.parent == out)
     log.info("report in %s: %s; for TensorBoard in %s", out, names, board)
 
@@ -73,29 +73,33 @@ def write(
     runs: Mapping[str, Path],
     images: Images | None,
     board: Path | None,
+    axis: str = "steps",
 ) -> list[Path]:
-    """Write report.html, .csv, .md and .tex of these sweeps to `out`; returns the files written.
+    """Write report.html, .csv, .md and .tex of these sweeps to `out`, and curve.json where they
+    hold snapshots; returns the files written.
 
     Reports are derived files: earlier ones there are replaced. runs: run folder by doc, for the
     training curves. images: training images (n, C, H, W) uint8 by index, None where they are not at
-    hand. board: folder of the TensorBoard entry, None for none.
+    hand. board: folder of the TensorBoard entry, None for none. axis: of the training curves.
 
     Raises ConfigError for a folder without finished cells, and for sweeps that do not compare.
     """
     # Matplotlib takes a second to import, and not every command that imports this file reports.
     from runners.report import convergence_section, hparams, tables
+    from runners.report.convergence import converged
     from runners.report.document import document
     from runners.report.load_sweeps import load_sweeps
 
     found = load_sweeps(folders)
+    speed = converged(found)
     texts = {
-        "report.html": document(found, runs, images),
+        "report.html": document(found, speed, runs, images, axis),
         "report.csv": tables.as_csv(found),
-        "report.md": tables.as_markdown(found),
-        "report.tex": tables.as_latex(found),
+        "report.md": tables.as_markdown(found, speed),
+        "report.tex": tables.as_latex(found.ends or found),
     }
-    if found.snapshots:
-        texts["curve.json"] = convergence_section.as_json(found.snapshots)
+    if speed:
+        texts["curve.json"] = convergence_section.as_json(speed)
     for name, text in texts.items():
         write_text(out / name, text)
     written = [out / name for name in texts]

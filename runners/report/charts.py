@@ -13,12 +13,15 @@ from runners.report import published
 from runners.report.comparison import Comparison, Metric, Point
 from runners.report.convergence import Curve as Convergence
 from runners.report.line_styles import FAINT, INK, PAPER, Style, nth_colour
+from runners.report.loss_by_time import ByTime
 from runners.report.ranking import finite
 from runners.report.statistics import Gain, Stat
-from runners.report.svg import chart, log_x, plain_log, scale_y
+from runners.report.svg import chart, log_x, plain_log, plain_number, scale_y
 from runners.report.training_curves import Curve
 from runners.report.wording import images
 
+ALONG = {"steps": "training step", "images": "training images seen", "hours": "hours of training"}
+TIMES = "training time, from the cleanest (0) to the noisiest (1)"
 NFE = "network evaluations per image (log)"
 Look = Callable[[str, str], Style]
 Lines = Sequence[tuple[str, str]]  # (doc, sampler)
@@ -111,22 +114,78 @@ def gain_against_nfe(
     return svg[0]
 
 
-def training(curves: Sequence[Curve]) -> str:
+def training(curves: Sequence[Curve], axis: str) -> str:
     """Draw training losses (log axis) as written and smoothed; held-out losses as markers."""
-    with chart("Training loss against training step") as (axes, svg):
+    label = ALONG[axis]
+    with chart(f"Training loss against {label}") as (axes, svg):
         for index, curve in enumerate(curves):
             style = nth_colour(index)
-            axes.plot(curve.steps, curve.loss, color=style.colour, alpha=0.3, linewidth=0.8)
-            axes.plot(curve.steps, curve.smooth, color=style.colour)
+            axes.plot(curve.x, curve.loss, color=style.colour, alpha=0.3, linewidth=0.8)
+            axes.plot(curve.x, curve.smooth, color=style.colour)
             axes.plot(*curve.held_out, style.marker, color=style.colour, markerfacecolor=PAPER)
         axes.set_yscale("log", nonpositive="mask")
         losses = np.concatenate([np.r_[c.loss, c.held_out[1]] for c in curves])
         plain_log(axes.yaxis, losses[losses > 0])
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-        axes.set_xlabel("training step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis != "hours"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plain_number(x)))
+        axes.set_xlabel(label)
         axes.set_ylabel("loss (log)")
     return svg[0]
+
+
+def loss_by_time(found: Sequence[ByTime | None]) -> str:
+    """Draw mean training losses (log axis) by training time; None: of a run without them."""
+    with chart("Training loss by training time") as (axes, svg):
+        for index, one in enumerate(found):
+            if one is not None:
+                colour = nth_colour(index).colour
+                axes.stairs(one.loss, _edges(one), baseline=None, color=colour)
+        axes.set_yscale("log", nonpositive="mask")
+        losses = np.concatenate([one.loss for one in found if one is not None])
+        plain_log(axes.yaxis, losses[losses > 0])
+        axes.set_xlabel(TIMES)
+        axes.set_ylabel("loss (log)")
+    return svg[0]
+
+
+def density_of_times(found: Sequence[ByTime | None]) -> str:
+    """Draw how often times are drawn: as counted, and by their density where it is known; None: of
+    a run without counts.
+    """
+    with chart("Density of the training times") as (axes, svg):
+        for index, one in enumerate(found):
+            if one is None:
+                continue
+            colour = nth_colour(index).colour
+            axes.stairs(one.drawn, _edges(one), baseline=None, color=colour, alpha=0.4)
+            if one.density is not None:
+                axes.stairs(one.density, _edges(one), baseline=None, color=colour)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel(TIMES)
+        axes.set_ylabel("density (1: even)")
+    return svg[0]
+
+
+def weight_by_time(found: Sequence[ByTime | None]) -> str:
+    """Draw weights of losses (log axis) by training time; None: of a run without them."""
+    with chart("Weight of the loss by training time") as (axes, svg):
+        weights = []
+        for index, one in enumerate(found):
+            if one is not None and one.weight is not None:
+                colour = nth_colour(index).colour
+                axes.stairs(one.weight, _edges(one), baseline=None, color=colour)
+                weights.append(one.weight)
+        axes.set_yscale("log", nonpositive="mask")
+        values = np.concatenate(weights)
+        plain_log(axes.yaxis, values[values > 0])
+        axes.set_xlabel(TIMES)
+        axes.set_ylabel("weight of the loss (log)")
+    return svg[0]
+
+
+def _edges(one: ByTime) -> np.ndarray:
+    return np.linspace(0, 1, len(one.loss) + 1)
 
 
 def _ends(stat: Stat) -> list[float]:

@@ -59,9 +59,10 @@ def _of_doc(doc: Doc) -> Iterator[Named]:
         for part, shown in _found(kind, values.get(key)):
             yield part, shown
             yield from _inside(part, values)
-    training = doc.run.section("training")
+    training, optim = doc.run.section("training"), doc.run.section("optim")
     yield from _found("density of times", training.get("times"))
     yield from _found("loss weight", training.get("weight"))
+    yield from _found("learning-rate anneal", optim.get("anneal"))
     yield from _found("eps scale", doc.recipe.scale)
 
 

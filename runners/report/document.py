@@ -18,17 +18,28 @@ from runners.report import (
     verdict,
 )
 from runners.report.comparison import Comparison
+from runners.report.convergence import Convergence
 from runners.report.inline_sheets import Images
 from runners.report.line_styles import variables
 from runners.report.markup import escape
+from runners.report.schemes import name_of
 
 CSS = Path(__file__).with_name("report.css")
 
 
-def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | None) -> str:
-    """The whole file. runs: folders of the docs' runs; images: training images by index."""
-    snapshots, ends = comparison.snapshots, comparison.ends
-    parts = [convergence_section.section(snapshots)] if snapshots else []
+def document(
+    comparison: Comparison,
+    speed: Convergence | None,
+    runs: Mapping[str, Path],
+    images: Images | None,
+    axis: str = "steps",
+) -> str:
+    """The whole file. speed: of the comparison's snapshots; runs: folders of the docs' runs;
+    images: training images by index; axis: of the training curves.
+    """
+    parts, ends = [], comparison.ends
+    if speed:
+        parts = [convergence_section.section(speed), sample_sections.progress(speed.comparison)]
     if ends:
         parts += [
             verdict.section(ends),
@@ -38,7 +49,7 @@ def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | 
             sample_sections.samples(ends),
         ]
     parts += [
-        training_section.section(comparison, runs),
+        training_section.section(comparison, runs, axis),
         sample_sections.neighbours(ends, images) if ends else "",
         provenance.section(comparison),
         _citations(comparison),
@@ -51,17 +62,16 @@ def document(comparison: Comparison, runs: Mapping[str, Path], images: Images | 
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}: {compared}</title><style>{_css()}</style></head>"
         f"<body><header><h1>{escape(title)}</h1>{_facts(comparison)}"
-        f'<p class="verdict">{escape(sentence(comparison))}</p>'
+        f'<p class="verdict">{escape(sentence(comparison, speed))}</p>'
         f"{reader_warnings.as_html(comparison)}{_contents(parts)}</header>"
         f"<main>{''.join(parts)}</main></body></html>\n"
     )
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison, speed: Convergence | None) -> str:
     """The verdict in a sentence or two: how fast runs converge, and the best sampler."""
-    snapshots, ends = comparison.snapshots, comparison.ends
-    found = [convergence_section.sentence(snapshots)] if snapshots else []
-    return " ".join([*found, *([verdict.sentence(ends)] if ends else [])])
+    found = [convergence_section.sentence(speed)] if speed else []
+    return " ".join([*found, *([verdict.sentence(comparison.ends)] if comparison.ends else [])])
 
 
 def _css() -> str:
@@ -71,17 +81,18 @@ def _css() -> str:
 
 def _facts(comparison: Comparison) -> str:
     """One line: data, and the numbers of docs, samplers, steps, seeds, cells and samples."""
-    docs, grids = comparison.docs, comparison.grids
+    docs, grids = comparison.runs, comparison.grids
     counted = {
         "doc": len(docs),
+        "snapshot": sum(doc.is_snapshot for doc in comparison.docs),
         "sampler": len(comparison.samplers),
         "step count": len([steps for steps in comparison.steps if steps is not None]),
         "seed": len(comparison.seeds),
         "finished cell": len(comparison.cells),
     }
-    words = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counted.items()]
+    words = [f"{n:,} {name}{'' if n == 1 else 's'}" for name, n in counted.items() if n]
     if len(docs) == 1:
-        words[0] = f"doc {escape(docs[0].label)}"
+        words[0] = f"doc {escape(name_of(docs[0]))}"
     words[-1] += f" of {comparison.settings.n_samples:,} samples"
     words += [f"grid {escape(grids[0])}"] if len(grids) == 1 else []
     data = f"{comparison.dataset.get('dataset')}, {'x'.join(map(str, comparison.shape))}"

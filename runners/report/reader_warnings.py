@@ -40,7 +40,7 @@ def warnings(comparison: Comparison) -> list[str]:
             f"features: {extractor}, not the published Inception network; {label} compares only "
             "with itself"
         )
-    raw = [doc.label for doc in comparison.docs if doc.run.average == "raw"]
+    raw = [doc.label for doc in comparison.runs if doc.run.average == "raw"]
     if raw:
         found.append(f"raw weights, not their moving average: {', '.join(raw)}")
     if any(sweep.settings.recipe.tf32 for sweep in comparison.sweeps):

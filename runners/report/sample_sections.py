@@ -5,12 +5,15 @@ from __future__ import annotations
 from runners.report import markup
 from runners.report.comparison import Comparison, Point
 from runners.report.entries import digits_of
-from runners.report.inline_sheets import Images, Sheets, packed, pairs
+from runners.report.inline_sheets import Images, Sheets, packed, pairs, sheet_of
 from runners.report.markup import escape
 from runners.report.ranking import best, finite
+from runners.report.schemes import schemes
+from runners.report.wording import images as images_of
 from runners.report.wording import steps_title
 
 ALL_OPEN = 15  # sheets up to which nothing is folded
+ROWS = 6  # snapshots of a run that are shown
 
 
 def samples(comparison: Comparison) -> str:
@@ -40,6 +43,30 @@ def samples(comparison: Comparison) -> str:
     )
 
 
+def progress(comparison: Comparison) -> str:
+    """Sheets of snapshots of the first run of every scheme, from equal noise."""
+    shown: dict[str, list[Point]] = {}
+    for scheme in schemes(comparison.docs):
+        name, docs = next(iter(scheme.runs.items()))
+        points = [next(p for p in comparison.points if p.doc == doc.label) for doc in docs]
+        points = [point for point in points if sheet_of(point)]
+        kept = {round(i * (len(points) - 1) / (ROWS - 1)) for i in range(ROWS)}
+        shown[f"{scheme.label} · {name}"] = [p for i, p in enumerate(points) if i in kept]
+    found = packed([point for points in shown.values() for point in points], comparison.shape)
+    if not found.sources:
+        return ""
+    seen = {doc.label: f"{images_of(doc.run.images_seen)} images" for doc in comparison.docs}
+    blocks = [
+        f"<h3>{escape(title)}</h3>"
+        + "".join(_sheet(comparison, found, point, seen[point.doc], "p") for point in points)
+        for title, points in shown.items()
+        if points
+    ]
+    note = _explained(comparison, found, folded=False)
+    parts = (_rules(found, "p"), markup.note(note), *blocks)
+    return markup.section("progress", "Samples by images seen", *parts)
+
+
 def _explained(comparison: Comparison, found: Sheets, folded: bool) -> str:
     seeds = sorted(set(found.seeds.values()))
     whose = f"seed {seeds[0]}" if len(seeds) == 1 else "the seed that each row names"
@@ -67,10 +94,10 @@ def _best_lines(comparison: Comparison) -> list[tuple[str, str]]:
     return found
 
 
-def _rules(found: Sheets) -> str:
+def _rules(found: Sheets, kind: str = "s") -> str:
     """Every sheet once, as a CSS class, although it is shown twice."""
     rules = "".join(
-        f".s{i}{{background-image:url({source})}}"
+        f".{kind}{i}{{background-image:url({source})}}"
         for i, source in enumerate(found.sources.values())
     )
     shape = f".film>*{{aspect-ratio:{found.ratio:.4f}}}"
@@ -79,7 +106,7 @@ def _rules(found: Sheets) -> str:
     return f"<style>{shape}{phone}{rules}</style>"
 
 
-def _sheet(comparison: Comparison, found: Sheets, point: Point, title: str) -> str:
+def _sheet(comparison: Comparison, found: Sheets, point: Point, title: str, kind: str = "s") -> str:
     index = list(found.sources).index(point.place)
     several = len(set(found.seeds.values())) > 1
     seed = f", seed {found.seeds[point.place]}" if several else ""
@@ -88,7 +115,7 @@ def _sheet(comparison: Comparison, found: Sheets, point: Point, title: str) -> s
     return (
         f'<div class="row"><p>{title}{seed} {markup.evaluations(point.nfe)}<br>'
         f'<span class="value">{markup.number(point.distance.mean, digits)}</span></p>'
-        f'<div class="film" tabindex="0"><div class="s{index}" role="img" aria-label="{name}">'
+        f'<div class="film" tabindex="0"><div class="{kind}{index}" role="img" aria-label="{name}">'
         "</div></div></div>"
     )
 

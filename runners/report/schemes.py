@@ -43,8 +43,9 @@ def schemes(docs: Sequence[Doc]) -> list[Scheme]:
 
 
 def name_of(doc: Doc) -> str:
-    """Label of a snapshot's run: `a` of `a:500`, `curve/a` of `curve/a:500`."""
-    return doc.label.removesuffix(f":{doc.run.training_step}")
+    """Label of a doc's run: `a` of the snapshot `a:500`."""
+    end = f":{doc.run.training_step}" if doc.is_snapshot else ""
+    return doc.label.removesuffix(end)
 
 
 def _settings(run: Run) -> Iterator[tuple[str, str]]:

@@ -106,6 +106,14 @@ def scale_y(axes: Axes, values: Sequence[float], covered: Sequence[float], log: 
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
+def plain_number(value: float) -> str:
+    """A number on an axis: 0.5, 2,000, 500k, 25.6M."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= max(size, 1e4):
+            return f"{value / size:g}{suffix}"
+    return f"{value:,g}"
+
+
 def plain_log(axis: Axis, values: Sequence[float] | np.ndarray) -> None:
     """Label a log axis by plain numbers: 1, 2, 5 of each decade, or 1 alone where there are many
     decades.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runners.record.cells import Cell
+from runners.report import convergence_tables
 from runners.report.comparison import Comparison, Doc, Metric
+from runners.report.convergence import Convergence
 from runners.report.document import sentence
 from runners.report.entries import averaged, digits_of, entries, plain
 from runners.report.wording import count, steps_title
@@ -57,21 +59,51 @@ def _known(doc: Doc, cell: Cell) -> dict[str, Any]:
     }
 
 
-def as_markdown(comparison: Comparison) -> str:
-    """The verdict, and one table per metric."""
-    parts = [markdown_escape(sentence(comparison))]
+def as_markdown(comparison: Comparison, speed: Convergence | None) -> str:
+    """The verdict, the tables of curves, and one table per metric of all that is no snapshot."""
+    parts, ends = [markdown_escape(sentence(comparison, speed))], comparison.ends
+    parts += _of_curves(speed) if speed else ()
+    parts += _of_metrics(ends) if ends else ()
+    return "\n\n".join(parts) + "\n"
+
+
+def _of_metrics(comparison: Comparison) -> Iterator[str]:
     for metric in comparison.metrics:
-        parts.append(f"**{markdown_escape(metric.label)}** {_explained(comparison, metric)}")
-        head = ["doc", "sampler", *map(steps_title, comparison.steps)]
-        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        yield f"**{markdown_escape(metric.label)}** {_explained(comparison, metric)}"
+        lines = [["doc", "sampler", *map(steps_title, comparison.steps)]]
         for doc, sampler, values in _rows(comparison, metric):
             cells = [markdown_escape(doc), markdown_escape(sampler)]
             for text, nfe, bold in values:
                 value = f"**{text}**" if bold else text
                 cells.append(f"{value} ({nfe})" if nfe else value)
-            lines.append(f"| {' | '.join(cells)} |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+            lines.append(cells)
+        yield _markdown(lines)
+
+
+def _of_curves(speed: Convergence) -> Iterator[str]:
+    """Tables of quality by images seen, and of the ratios of images."""
+    distance = speed.comparison.distance
+    digits = digits_of(speed.comparison, distance)
+    for one in speed.settings:
+        title = f"{distance.label} by images seen, {one.sampler}, {steps_title(one.steps)}"
+        yield f"**{markdown_escape(title)}** (mean over runs; in brackets the lowest and highest)"
+        yield _markdown([_in_brackets(row) for row in convergence_tables.values(one, digits)])
+        if rows := [_in_brackets(row) for row in convergence_tables.ratios(one, digits)]:
+            base = markdown_escape(one.curves[0].label)
+            yield f"**Images for equal quality, against the baseline {base}**"
+            yield _markdown(rows)
+
+
+def _in_brackets(row: Sequence[convergence_tables.Cell]) -> list[str]:
+    return [
+        markdown_escape(f"{text} ({'; '.join(below)})" if below else text) for text, *below in row
+    ]
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table of a head and rows of escaped text."""
+    head, *rows = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([head, "|---" * len(lines[0]) + "|", *rows])
 
 
 def as_latex(comparison: Comparison) -> str:

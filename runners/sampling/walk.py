@@ -40,13 +40,18 @@ class Walk:
 
 
 def walk_for(config: Config, process: Process) -> Walk:
-    """Build the config's sampler on its grid, with sampling.timesteps steps (null: every time of
-    the process) or with the most steps that cost at most sampling.nfe evaluations.
+    """Build the config's sampler on its grid, with sampling.timesteps steps (null: as many as the
+    grid's own options say, else every time of the process) or with the most steps that cost at most
+    sampling.nfe evaluations.
 
     Raises ConfigError where nfe is too small, or where sampler, grid, process and number of steps
     do not go together.
     """
-    sampling, every = config.sampling, process.steps or 1000
+    sampling = config.sampling
+    try:
+        every = config.steps_of_grid(process) or process.steps or 1000
+    except ValueError as err:
+        raise ConfigError(str(err)) from err
     if config.sampler().part.facts.adaptive:
         return _walk(config, process, every, asked=None)
     steps = sampling.timesteps or every
@@ -89,7 +94,8 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
             if config.diffusion.process == "vp":
                 noisy = f"schedule {config.diffusion.options['schedule']}"
                 advice = "take another --skip_type, such as quad"
-                if asked and not _silent(process, grid.build(process, 1, **grid.options)[0]):
+                free = asked and grid.part.facts.count is None
+                if free and not _silent(process, grid.build(process, 1, **grid.options)[0]):
                     advice = "ask for fewer --timesteps"
             raise ValueError(
                 f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "

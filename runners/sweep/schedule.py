@@ -139,9 +139,9 @@ def _tasks(
     doc: str, item: str, config: Config, found: Weights, options: Options, device_type: str
 ) -> Iterator[Task]:
     """Tasks of one run and one SAMPLER[@GRID]."""
-    steps = options.steps or (config.sampling.timesteps,)
-    seeds = options.seeds or (config.seed,)
     own = _keys(item)
+    steps = _steps(item, config, own, options) or (config.sampling.timesteps,)
+    seeds = options.seeds or (config.seed,)
     adaptive = specs.sampler(own["sample_type"]).part.facts.adaptive
     if steps == (None,) and not adaptive:
         raise ConfigError("--timesteps is missing, as in --timesteps 10,20,50")
@@ -155,6 +155,21 @@ def _tasks(
             yield Task(cell, run, seeded, walk, recipe, pictured=seed == seeds[0])
 
 
+def _steps(item: str, config: Config, keys: dict[str, Any], options: Options) -> tuple[int, ...]:
+    """Step counts of the command: of these the grid's own, where its options say how many it has.
+
+    Raises ConfigError where that one is not among them.
+    """
+    try:
+        own = _with(config, **keys).steps_of_grid(config.process())
+    except ValueError as err:
+        raise ConfigError(f"--samplers {item}: {err}") from err
+    if own and options.steps and own not in options.steps:
+        asked = ",".join(map(str, options.steps))
+        raise ConfigError(f"--timesteps {asked}: {item} has {own} steps; add {own} to the list")
+    return (own,) if own else options.steps
+
+
 def _walk(doc: str, item: str, config: Config, keys: dict[str, Any]) -> tuple[Config, Walk]:
     config = _with(config, **keys)
     process, sampling = config.process(), config.sampling
@@ -163,7 +178,7 @@ def _walk(doc: str, item: str, config: Config, keys: dict[str, Any]) -> tuple[Co
         return config, walk_for(config, process)
     except ValueError as err:
         where = [doc, item, *([f"{sampling.timesteps} steps"] if sampling.timesteps else [])]
-        raise ConfigError(f"--sweep: the cell {', '.join(where)}: {err}") from err
+        raise ConfigError(f"the cell {', '.join(where)}: {err}") from err
 
 
 def _keys(item: str) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,14 +46,24 @@ class Journal:
         """Write values to TensorBoard and, as one line, to metrics.jsonl."""
         if not self.ranks.first:
             return
-        seen = {"images": step.images, "seconds": round(step.seconds, 3)}
-        for name, value in ({**seen, **values} if "loss" in values else values).items():
+        for name, value in values.items():
             self.board.add_scalar(name, value, step.step)
-        now = {"step": step.step, "time": round(time.time(), 3)}
-        self.lines.write(json.dumps({**now, **seen, **values}) + "\n")
-        self.lines.flush()
+        self.line(step, values)
         if "loss" in values:
+            self.board.add_scalar("images", step.images, step.step)
+            self.board.add_scalar("seconds", step.seconds, step.step)
             self.bar.set_postfix_str(f"loss {values['loss']:.4f}", refresh=False)
+
+    def line(self, step: Step, values: Mapping[str, Any]) -> None:
+        """Write values as one line of metrics.jsonl, behind the step, the images seen by then, the
+        seconds of training and the time of day.
+        """
+        if not self.ranks.first:
+            return
+        seen = {"step": step.step, "images": step.images, "seconds": round(step.seconds, 3)}
+        line = json.dumps({**seen, "time": round(time.time(), 3), **values})
+        self.lines.write(line + "\n")
+        self.lines.flush()
 
     def picture(self, step: int, name: str, pixels: Tensor) -> None:
         """Write a uint8 image (C, H, W) to TensorBoard."""

@@ -77,6 +77,11 @@ def refused(capsys, argv, code=2):
         (["--config", "cifar10.yml", "--doc", ""], "--doc ''"),
         ([*CIFAR, "--sample", "--images", "-i", "/tmp"], "--image_folder '/tmp'"),
         ([*CIFAR, "-i", "a"], "--image_folder needs --sample"),
+        ([*CIFAR, "--axis", "images"], "--axis needs --sweep, --curve or"),
+        (
+            ["--report", "--name", "s", "--axis", "image"],
+            "--axis image: should be steps, im",
+        ),
         ([*CIFAR, "--sweep", "-i", "a"], "--image_folder needs --sample"),
         ([*CIFAR, "--exp", ""], "--exp needs"),
         ([*CIFAR, "--doc"], "expected one argument"),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
+from configs.schema.options import state_shape
 from configs.schema.source import SourceError, parse
 from functions.metrics import METRICS
 from functions.plan import Plan
@@ -153,6 +154,14 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("model.ema_half_life", "[500k, '5e5']", "[500000, 500000] names one average twice"),
         ("model.ema_half_life", "-1", "a non-empty list of counts above 0, such as 50000, 500k"),
         ("training.times", "unifrom", "did you mean uniform?"),
+        (
+            "training.times",
+            "under:-1",
+            "gamma '-1' is not valid; it should be a number, at least 0",
+        ),
+        ("training.weight", "p3", "p3 is unknown; it should be min_snr, p2, none or snr"),
+        ("training.weight", "p2:0", "k '0' is not valid; it should be a number above 0"),
+        ("training.weight", "p2:predicts=x0", "p2 has the options k, gamma"),
         ("training.precision", "int8", "fp32, bf16 or fp16"),
         ("data.holdout", "1", "below 1"),
         ("data.image_size", "9", "divisible by 2"),
@@ -170,7 +179,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("model.out_ch", "3", "does not fit data.channels; it should be 1"),
         ("model.image_size", "16", "does not fit data.image_size"),
         ("model.name", "adam", "it should be"),
-        ("model.type", "bayesian", "bayesian is unknown; it should be ddpm, ncsnpp or simple"),
+        ("model.type", "bayesian", "bayesian is unknown; it should be adm, ddpm, ncsnpp or simple"),
         ("model.type", "simpel", "did you mean simple?"),
         ("model.ch.x", "1", "model.ch is a value and holds no keys"),
         ("diffusion.beta_start", "0", "above 0 and below 1"),
@@ -494,3 +503,65 @@ def test_eta_0_counts_where_it_is_said(tiny, monkeypatch):
     tiny.write_text(tiny.read_text() + "\nsampling: {eta: 0.0}\n")  # as version 0.1.0 wrote it
     chosen = load(tiny, [("sampling.sample_type", "ddim:0.5")]).sampler()
     assert chosen.options == {"eta": 0.5}
+
+
+ADM = """
+data: {dataset: DIGITS}
+model: {name: adm, num_channels: 32, ch_mult: [1, 2], attention_resolutions: [2]}
+"""
+LEARNED = ("model.var_type", "learned")
+
+
+@pytest.fixture
+def adm(tmp_path):
+    return write(tmp_path, ADM, "adm.yml")
+
+
+def test_a_learned_variance_doubles_the_channels_of_the_answer():
+    every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3}
+    every["model"]["var_type"] = "learned"
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6}
+    every["diffusion"]["process"] = "cld"
+    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12}
+
+
+@pytest.mark.parametrize("name", ["adm", "tiny"])
+def test_the_options_of_a_networks_shape_need_not_be_said(name, request):
+    config = load(request.getfixturevalue(name))
+    out = {"adm": "out_channels", "tiny": "out_ch"}[name]
+    assert [config.model.options[key] for key in ("image_size", "in_channels", out)] == [8, 1, 1]
+    assert from_values(config.model_dump(mode="json"), "a checkpoint") == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            [("model.out_channels", "2")],
+            "does not fit data.channels; it should be 1, or left out; "
+            "with model.var_type learned it fits",
+        ),
+        ([("model.out_channels", "3")], "does not fit data.channels; it should be 1, or left out"),
+        (
+            [LEARNED, ("model.out_channels", "1")],
+            "data.channels and var_type learned; it should be 2, or left out",
+        ),
+        (
+            [("model.attention_resolutions", "[4]")],
+            "must be among the factors of the levels, [1, 2]",
+        ),
+        ([("model.num_head_channels", "0")], "it should be -1 or a whole number, at least 1"),
+        ([("model.use_fp16", "true")], "there is no such key with network adm"),
+        ([("model.ch", "32")], "is another name of model.model_channels"),
+        ([("model.attn_resolutions", "[4]")], "belongs to ddpm or ncsnpp; network adm does not"),
+        (
+            [("sampling.sample_type", "ddpm"), ("sampling.variance", "learned")],
+            "sampling.variance: learned needs a network that answers variances, but "
+            "model.var_type is fixedlarge; the variance should be large or small",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_adm_network_is_refused(adm, overrides, text):
+    (line,) = problems(adm, *overrides)
+    assert text in line

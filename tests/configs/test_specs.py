@@ -154,6 +154,10 @@ def test_keys_are_options_of_the_sampler():
         (("eps_scale", "none:1"), "none is unknown; it should be linear or skip"),
         (("skip_type", "karas"), "did you mean karras?"),
         (("skip_type", "karras:x"), "rho 'x' is not valid"),
+        (("skip_type", "respaced:ddim300"), "it should be ddim250 or ddim334"),
+        (("skip_type", "respaced:1+x"), "respaced:1+x means nothing"),
+        (("skip_type", "respaced:250", "timesteps", "10"), "10 does not fit skip_type resp"),
+        (("skip_type", "respaced:250", "nfe", "10"), "which has 250 steps; it should be left out"),
     ],
 )  # fmt: skip
 def test_keys_that_do_not_fit_are_told(words, told):
@@ -166,3 +170,7 @@ def test_steps_and_evaluations_give_way_to_what_was_typed():
     assert (config.sampling.nfe, config.sampling.timesteps) == (20, None)
     assert load("digits", [("sampling.timesteps", "5")]).sampling.nfe is None
     assert load("digits", [("sampling.sample_type", "rk45")]).sampling.timesteps == 50
+    respaced = ("sampling.skip_type", "respaced:10,15,20")
+    assert load("digits", [respaced]).sampling.timesteps is None
+    assert load("digits", [respaced, ("sampling.timesteps", "45")]).sampling.timesteps == 45
+    assert load("digits", [("sampling.skip_type", "quad")]).sampling.timesteps == 50

@@ -10,6 +10,7 @@ from configs.parts import PartError
 from configs.schema import specs
 from configs.values import Count
 from functions import parts
+from functions.anneals import ANNEALS
 from functions.denoiser import Denoiser
 from functions.grids import GRIDS
 from functions.loss import LOSSES
@@ -18,8 +19,10 @@ from functions.process import PROCESSES, SCHEDULES, VP
 from functions.samplers import SAMPLERS
 from functions.scales import SCALES
 from functions.times import TIMES
+from functions.weights import WEIGHTS
 
-REGISTRIES = [PROCESSES, SCHEDULES, LOSSES, TIMES, SAMPLERS, GRIDS, SCALES, METRICS]
+REGISTRIES = [PROCESSES, SCHEDULES, LOSSES, TIMES, WEIGHTS, SAMPLERS, GRIDS, SCALES, METRICS]
+REGISTRIES += [ANNEALS]
 PARTS = [part for registry in REGISTRIES for part in registry.parts.values()]
 
 
@@ -29,9 +32,11 @@ def test_the_registries_hold_what_they_held():
     assert names["process"] >= {"vp", "vpsde", "cld", "blur"}
     assert names["noise schedule"] >= {"linear", "quad", "const", "jsd", "sigmoid", "cosine"}
     assert names["loss"] >= {"simple", "skip"}
-    assert names["density of times"] >= {"uniform", "antithetic"}
+    assert names["density of times"] >= {"uniform", "antithetic", "under", "loss_second_moment"}
+    assert names["loss weight"] == {"none", "snr", "p2", "min_snr"}
     assert names["sampler"] >= {"ddim", "ddpm", "deis", "gddim", "heun", "unipc", "rk45"}
     assert names["eps scale"] >= {"skip", "linear"}
+    assert names["learning-rate anneal"] >= {"linear", "cosine", "inverse_sqrt"}
     assert names["metric"] >= {"distance", "kid", "precision", "recall", "is"}
 
 
@@ -60,6 +65,9 @@ GIVEN = {  # what the program gives itself
     "process": (),
     "time grid": (VP(), 10),
     "eps scale": (VP(),),
+    "density of times": (VP(),),
+    "loss weight": (VP(), torch.arange(3)),
+    "learning-rate anneal": (5, 10),
     "sampler": (VP(), torch.linspace(900, -1, 11)),
 }
 RANGED = [

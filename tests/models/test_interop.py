@@ -1,4 +1,4 @@
-"""Weights of the DDIM repo, of converted DDPM models and of diffusers."""
+"""Weights of the DDIM repo, of converted DDPM models, of diffusers and of guided-diffusion."""
 
 import json
 import pickle
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from models import build
 from models.interop import export, load_foreign, read
+from models.interop.adm import network_options
 from models.interop.diffusers import modern_name
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -143,7 +144,7 @@ def test_weights_that_do_not_fit_are_counted_and_nothing_is_loaded():
 
 def test_unknown_layout_and_networks_that_diffusers_lacks():
     network = build("ddpm", **LEGACY)
-    with pytest.raises(ValueError, match="keras is unknown; it should be ddim or diffusers"):
+    with pytest.raises(ValueError, match="keras is unknown; it should be ddim, diffusers or adm"):
         load_foreign(network, {}, "keras")
     with pytest.raises(ValueError, match="resamp_with_conv"):
         export(build("ddpm", **{**LEGACY, "resamp_with_conv": False}), "diffusers")
@@ -210,3 +211,93 @@ class _Bomb:
 
     def __reduce__(self):
         return (Path.touch, (self.target,))
+
+
+ADM = json.loads((GOLDEN / "adm_configs.json").read_text())
+UNTOLD = {"image_size", "dropout", "use_checkpoint", "num_heads", "num_head_channels"}
+UNTOLD |= {"num_heads_upsample", "use_new_attention_order"}
+TINY = {"image_size": 16, "model_channels": 32, "num_res_blocks": 1, "attention_resolutions": [2]}
+
+
+@pytest.mark.parametrize("half", [None, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["adm_a", "adm_b"])
+def test_a_file_of_guided_diffusion(tmp_path, name, half):
+    weights, z = arrays(name)
+    stored = {k: v.to(half) if half and v.ndim > 2 else v for k, v in weights.items()}
+    torch.save(stored, tmp_path / "model.pt")
+    state, info = read(tmp_path / "model.pt")
+    assert info["layout"] == "adm" and all(v.dtype == torch.float32 for v in state.values())
+    options = {"conv_resample": True, **ADM[name]["options"]}
+    assert info["options"] == {k: options[k] for k in info["options"]}
+    network = build("adm", **ADM[name]["options"]).eval()
+    load_foreign(network, state, info["layout"])
+    label = [z["in/y"]] if "in/y" in z else []
+    want = z["out/y" if name == "adm_a" else "out/y_legacy_order"]
+    with torch.no_grad():
+        off = (network(z["in/x"], z["in/t"], *label) - want).abs().max()
+    assert off < (2e-5 if half is None else 0.1 * want.abs().max())
+    again = export(network, "adm")
+    assert list(again) == list(weights) and all(torch.equal(again[k], state[k]) for k in state)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channel_mult": [1]},
+        {"channel_mult": [1, 1, 2], "num_res_blocks": 2, "conv_resample": False},
+        {"channel_mult": [1, 2, 3], "num_res_blocks": 3, "attention_resolutions": [1, 4]},
+        {"channel_mult": [0.5, 1], "model_channels": 64, "resblock_updown": True},
+        {"channel_mult": [2, 1], "use_scale_shift_norm": True, "resblock_updown": True},
+        {"channel_mult": [1, 2], "num_classes": 7, "in_channels": 1, "out_channels": 2},
+        {"channel_mult": [1], "attention_resolutions": [], "num_res_blocks": 4},
+    ],
+)
+def test_shapes_tell_the_options_of_the_adm_network(options):
+    whole = {**TINY, "conv_resample": True, "resblock_updown": False, "num_classes": None}
+    whole = {**whole, "in_channels": 3, "out_channels": 3, "use_scale_shift_norm": False, **options}
+    whole["attention_resolutions"] = [
+        f for f in whole["attention_resolutions"] if f < 2 ** len(whole["channel_mult"])
+    ]
+    with torch.device("meta"):
+        told = network_options(export(build("adm", **whole), "adm"))
+    levels = len(whole["channel_mult"])
+    unsaid = {"conv_resample"} if whole["resblock_updown"] else set()
+    unsaid |= {"conv_resample", "resblock_updown"} if levels == 1 else set()
+    assert told == {k: v for k, v in whole.items() if k not in UNTOLD | unsaid}
+
+
+@pytest.mark.parametrize("name", ["ffhq128", "p2_default_256"])
+def test_shapes_tell_the_options_of_the_published_networks(name):
+    shapes = {key: torch.empty(shape, device="meta") for key, shape in ADM[name]["keys"]}
+    options = {**ADM[name]["options"], "num_classes": None}
+    assert network_options(shapes) == {k: v for k, v in options.items() if k not in UNTOLD}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "step"),
+    [
+        ("model050000.pt", "raw", 50_000),
+        ("ema_0.9999_050000.pt", "ema 0.9999", 50_000),
+        ("ema_0.9999_1000000.pt", "ema 0.9999", 1_000_000),
+        ("ema_best.pt", "ema", None),
+        ("ffhq_p2.pt", "unknown", None),
+        ("modelled.pt", "unknown", None),
+    ],
+)
+def test_names_of_guided_diffusion_tell_average_and_step(tmp_path, name, kind, step):
+    torch.save(arrays("adm_a")[0], tmp_path / name)
+    _, info = read(tmp_path / name)
+    assert (info["weights"], info["step"]) == (kind, step)
+
+
+def test_weights_unlike_the_adm_network_are_refused(tmp_path):
+    weights, _ = arrays("adm_a")
+    del weights["input_blocks.1.0.emb_layers.1.weight"]
+    torch.save(weights, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"model\.pt: not the network of guided-diffusion .*emb_l"):
+        read(tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="adm has no weights of this network; it should be ddim"):
+        load_foreign(build("ddpm", **LEGACY), weights, "adm")
+    for layout in ("ddim", "diffusers"):
+        with pytest.raises(ValueError, match=f"{layout} has no .* it should be adm"):
+            export(build("adm", **TINY, channel_mult=[1, 2]), layout)

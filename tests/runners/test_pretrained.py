@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -205,3 +206,80 @@ def test_a_malicious_file_is_refused_unexecuted(tmp_path: Path, capsys) -> None:
     assert draw(tmp_path, str(tmp_path / "bomb.pth")) == 1
     assert not (tmp_path / "pwned").exists()
     assert capsys.readouterr().err.count("error:") == 1
+
+
+ADM = """
+data: {dataset: FOLDER, image_size: 16, channels: 3}
+model: {name: adm, model_channels: 32, num_res_blocks: 1, channel_mult: [1, 2],
+        num_head_channels: 16, attention_resolutions: [2], use_scale_shift_norm: true,
+        resblock_updown: true}
+sampling: {batch_size: 3, n_samples: 3, timesteps: 4}
+"""
+
+
+@pytest.fixture
+def adm(tmp_path: Path) -> dict[str, torch.Tensor]:
+    """Weights of guided-diffusion's network that answer the noise only; a config beside them."""
+    (tmp_path / "adm.yml").write_text(ADM)
+    arrays = np.load(GOLDEN / "adm_a.npz")
+    weights = {k[3:]: torch.tensor(arrays[k]) for k in arrays.files if k.startswith("sd/")}
+    for key in ("out.2.weight", "out.2.bias"):
+        weights[key] = weights[key][:3]
+    return weights
+
+
+def draw_adm(exp: Path, name: str, *more: str, folder: str = "images") -> int:
+    return main(
+        [
+            *("--config", str(exp / "adm.yml"), "--exp", str(exp), "--device", "cpu", "--ni"),
+            *("--use_pretrained", str(exp / name), "--sample", "--images", "-i", folder, *more),
+        ]
+    )
+
+
+def test_files_of_guided_diffusion_draw_images(tmp_path: Path, adm, capsys) -> None:
+    half = {key: value.half() for key, value in adm.items()}
+    torch.save(adm, tmp_path / "model050000.pt")
+    torch.save(half, tmp_path / "ema_0.9999_050000.pt")
+    torch.save({key: value.float() for key, value in half.items()}, tmp_path / "rounded.pt")
+    names = ("model050000.pt", "ema_0.9999_050000.pt", "rounded.pt")
+    assert [draw_adm(tmp_path, name, folder=name) for name in names] == [0, 0, 0]
+    assert "not the config's" not in capsys.readouterr().err
+    whole, ema, rounded = (images(tmp_path, name) for name in names)
+    assert len(np.unique(whole, axis=0)) == 3
+    assert np.array_equal(ema, rounded) and np.abs(whole.astype(int) - ema).max() <= 3
+    recipe = json.loads((tmp_path / f"image_samples/{names[1]}/samples.json").read_text())["recipe"]
+    assert (recipe["average"], recipe["training_step"]) == ("ema 0.9999", 50_000)
+
+
+def test_the_files_own_shapes_win_over_the_config(tmp_path: Path, adm, capsys) -> None:
+    torch.save(adm, tmp_path / "model.pt")
+    other = ["--model.channel_mult", "[1]", "--model.attention_resolutions", "[]"]
+    assert draw_adm(tmp_path, "model.pt", *other, "--model.resblock_updown", "false") == 0
+    (line,) = (k for k in capsys.readouterr().err.splitlines() if "not the config's" in k)
+    told = "its own attention_resolutions [2], channel_mult [1, 2], resblock_updown true"
+    assert told in line and "model.pt" in line
+    assert draw_adm(tmp_path, "model.pt", folder="same") == 0
+    assert np.array_equal(images(tmp_path), images(tmp_path, "same"))
+
+
+def test_files_and_configs_of_other_networks_are_refused(tmp_path: Path, adm, capsys) -> None:
+    torch.save(adm, tmp_path / "model.pt")
+    arrays = np.load(GOLDEN / "adm_a.npz")
+    twice = {key: torch.tensor(arrays[f"sd/{key}"]) for key in adm}
+    torch.save(twice, tmp_path / "twice.pt")
+    torch.save({**adm, "label_emb.weight": torch.zeros(10, 128)}, tmp_path / "classes.pt")
+    shutil.copy(GOLDEN / "ckpt.pth", tmp_path / "ddim.pth")
+    before = {*tmp_path.iterdir()}
+    for name, says in (
+        ("twice.pt", "model.out_channels 3: .*twice.pt has 6, .*it needs model.var_type learned"),
+        ("classes.pt", "model.num_classes null: .*classes.pt has 10"),
+        ("ddim.pth", "model.name adm: .*ddim.pth holds weights of the network ddpm, .*ddim"),
+    ):
+        assert draw_adm(tmp_path, name) == 2
+        message = capsys.readouterr().err
+        assert re.search(says, message) and message.count("error:") == 1
+    assert draw(tmp_path, str(tmp_path / "model.pt")) == 2
+    message = capsys.readouterr().err
+    assert re.search("model.name ddpm: .*model.pt holds weights of the network adm", message)
+    assert {*tmp_path.iterdir()} == before

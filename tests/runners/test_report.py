@@ -14,11 +14,13 @@ from configs import papers
 from configs.parts import KINDS
 from configs.schema.problems import ConfigError
 from functions.metrics import METRICS
+from main import main
 from runners.record.cells import Cell
 from runners.record.sweep_folder import Finished, load
 from runners.report import citations, hparams, inline_sheets, published, ranking, write
 from runners.report.entries import entries
 from runners.report.load_sweeps import load_sweeps
+from runners.report.loss_by_time import read_by_time
 from runners.report.missing_cells import missing
 from runners.report.statistics import gain, stat
 from runners.report.tables import latex_escape
@@ -824,13 +826,87 @@ def test_rows_of_an_earlier_sweep_leave_tensorboard_and_nothing_else_does(tmp_pa
 
 def test_training_curves_are_thinned_and_smoothed(full, tmp_path):
     found = read_curve("a", full["root"] / "run")
-    assert len(found.steps) == len(found.smooth) == 334  # 1000 in bins of 3
+    assert len(found.x) == len(found.smooth) == 334  # 1000 in bins of 3
     assert found.loss[0] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert found.held_out[1].tolist() == [0.1]
     assert np.all(np.diff(found.smooth) < 0)
     assert read_curve("a", tmp_path) is None
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": NaN}\n7\n')
     assert read_curve("a", tmp_path) is None
+
+
+def written_run(folder, *lines):
+    """A run's folder that holds these lines of metrics.jsonl."""
+    folder.mkdir()
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text)
+    return folder
+
+
+def test_a_training_curve_may_run_along_steps_images_or_hours(tmp_path):
+    new = written_run(
+        tmp_path / "new",
+        {"step": 10, "images": 5000, "seconds": 1800.0, "time": 9e8, "loss": 1.0},
+        {"step": 20, "images": 10000, "seconds": 3600.0, "time": 9e9, "loss": 0.5},
+        {"step": 20, "images": 10000, "seconds": 3601.8, "time": 9e9, "held_out/loss": 0.6},
+    )
+    places = {"steps": [10, 20], "images": [5000, 10000], "hours": [0.5, 1.0]}
+    for axis, x in places.items():
+        curve = read_curve("a", new, axis, per_step=7)
+        assert curve.x.tolist() == x and curve.loss.tolist() == [1.0, 0.5]
+        assert curve.held_out[0] == pytest.approx([1.0005 if axis == "hours" else x[1]])
+    old = [{"step": s, "time": 1e9 + 36 * s, "loss": 1.0} for s in (100, 200)]  # version 0.2.0
+    found = written_run(tmp_path / "old", *old)
+    assert read_curve("a", found, "images", 128).x.tolist() == [12800, 25600]
+    assert read_curve("a", found, "hours", 128).x.tolist() == [0.0, 1.0]
+    resumed = {"step": 300, "time": 1e9 + 36 * 300, "seconds": 5.0, "images": 38400, "loss": 1.0}
+    mixed = written_run(tmp_path / "mixed", *old, resumed)
+    assert read_curve("a", mixed, "hours", 128).x.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_losses_by_time_are_those_of_the_last_tenth(tmp_path):
+    def line(step, loss, count, **more):
+        return {"step": step, "by_time": {"loss": loss, "count": count, **more}}
+
+    early = line(500, [900.0, 900.0], [1, 1], density=[0.5, 0.5])
+    late = [line(960, [1.0, 6.0], [2, 4]), line(1000, [1.0, 0.0], [2, 0], density=[0.25, 0.75])]
+    found = read_by_time(written_run(tmp_path / "run", early, {"step": 990, "loss": 1.0}, *late))
+    assert found.steps == (501, 1000)
+    assert found.loss.tolist() == [0.5, 1.5]
+    assert found.drawn.tolist() == [1.0, 1.0] and found.density.tolist() == [0.5, 1.5]
+    assert found.weight is None and not found.weighted
+    empty = read_by_time(written_run(tmp_path / "empty", line(3, [0.0, 2.0], [0, 1])))
+    assert np.isnan(empty.loss[0]) and empty.density is None and empty.steps == (1, 3)
+    assert read_by_time(written_run(tmp_path / "none", {"step": 1, "loss": 1.0})) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("axis", "label"),
+    [
+        ("steps", "training step"),
+        ("images", "training images seen"),
+        ("hours", "hours of training"),
+    ],
+)
+def test_the_report_shows_training_on_every_axis(tmp_path, capsys, axis, label):
+    logs = tmp_path / "exp/logs"
+    logs.mkdir(parents=True)
+    by_time = {"loss": [1.0, 2.0], "count": [5, 5], "density": [0.5, 0.5], "weight": [1.0, 3.0]}
+    lines = [{"step": s, "images": 64 * s, "seconds": 9.0 * s, "loss": 1 / s} for s in (1, 2, 3)]
+    written_run(logs / "a", *lines, {**lines[-1], "by_time": by_time})
+    sweep(tmp_path / "exp/sweeps/s", product(docs=("a", "old"), samplers=("ddim",)))
+    written_run(logs / "old", {"step": 1, "time": 5.0, "loss": 1.0})
+    words = ["--report", "--name", "s", "--exp", str(tmp_path / "exp"), "--ni"]
+    assert main([*words, "--axis", axis]) == 0
+    page = (tmp_path / "exp/sweeps/s/report.html").read_text(encoding="utf-8")
+    part = re.search(r'<section id="training".*?</section>', page, re.S)[0]
+    assert part.count('class="chart"') == 4 and f">{label}<" in part
+    assert f'aria-label="Training loss against {label}"' in part
+    assert "Density of the training times" in part and "Means over steps 1 to 3" in part
+    capsys.readouterr()
+    assert main([*words, "--axis", "epochs"]) == 2
+    assert "--axis epochs: should be steps, images or hours" in capsys.readouterr().err
 
 
 def cited(*folders):

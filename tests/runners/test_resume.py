@@ -41,9 +41,10 @@ def flat(value, name: str = "") -> dict[str, object]:
 
 def same(first: Path, second: Path, step: int = LAST) -> None:
     a, b = (flat(checkpoint.load(checkpoint.path_of(run, step))) for run in (first, second))
-    ours = {k for k in a if k.startswith(("/network", "/ema", "/optimizer", "/step"))}
+    kept = ("/network", "/ema", "/optimizer", "/step", "/times")
+    ours = {k for k in a if k.startswith(kept)}
     assert len(ours) > 20
-    assert ours == {k for k in b if k.startswith(("/network", "/ema", "/optimizer", "/step"))}
+    assert ours == {k for k in b if k.startswith(kept)}
     for key in ours:
         if isinstance(a[key], Tensor):
             assert torch.equal(a[key], b[key]), key
@@ -126,10 +127,31 @@ def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
-    train(tmp_path, "whole", LAST, processes=2)
-    train(tmp_path, "parts", 4, processes=2)
-    train(tmp_path, "parts", LAST, "--resume_training", processes=2)
+    more = ("--training.grad_accum", "2", "--training.micro_batch", "3")
+    train(tmp_path, "whole", LAST, *more, processes=2)
+    train(tmp_path, "parts", 4, *more, processes=2)
+    train(tmp_path, "parts", LAST, "--resume_training", *more, processes=2)
     same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+    lines = (tmp_path / "logs/parts/metrics.jsonl").read_text().splitlines()
+    found = [record for record in map(json.loads, lines) if "by_time" in record]
+    assert [record["images"] for record in found] == [24 * step for step in range(1, LAST + 1)]
+    assert all(sum(record["by_time"]["count"]) == 24 for record in found)  # of both processes
+
+
+@pytest.mark.slow
+def test_what_times_learned_is_shared_and_resumed(tmp_path: Path) -> None:
+    """Four times, so that each has its ten losses before the end."""
+    more = ["--loss.name", "simple", "--diffusion.steps", "4", "--training.snapshot_freq", "1"]
+    more += ["--training.times", "loss_second_moment", "--training.weight", "p2"]
+    more += ["--timesteps", "4"]
+    train(tmp_path, "whole", LAST, *more, processes=2)
+    train(tmp_path, "parts", 6, *more, processes=2)
+    train(tmp_path, "parts", LAST, "--resume_training", *more, processes=2)
+    same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+    first = checkpoint.load(checkpoint.path_of(tmp_path / "logs/whole", 1))["times"]
+    last = checkpoint.load(checkpoint.path_of(tmp_path / "logs/whole", LAST))["times"]
+    assert int(first["seen"].sum()) == 12  # of one batch, whichever process drew it
+    assert last["seen"].tolist() == [10] * 4
 
 
 @pytest.mark.slow

@@ -9,9 +9,14 @@ import pytest
 import torch
 
 from configs.schema import Config, load
+from datasets import get_dataset
+from functions.loss import LOSSES
+from functions.times import TIMES
+from functions.weights import p2
 from main import main
 from models import checkpoint
 from runners.machine.processes import Ranks
+from runners.measure.held_out import held_out_loss
 from runners.train.journal import forget, memory
 from runners.train.trainer import new_trainer
 from tests.commands import TINY
@@ -153,6 +158,17 @@ def test_each_thing_is_done_at_its_own_frequency(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path / "logs/d") == [4, 5]
 
 
+def test_losses_by_time_are_written_with_every_checkpoint(tmp_path: Path) -> None:
+    """Every image is counted once, through a kill and a resumption too."""
+    lines = train(tmp_path, "--training.snapshot_freq", "2", "--training.log_freq", "5")
+    checkpoint.path_of(tmp_path / "logs/d", 5).unlink()  # as if killed at step 5
+    lines = train(tmp_path, "--training.snapshot_freq", "2", "--resume_training")
+    found = {line["step"]: line["by_time"] for line in lines if "by_time" in line}
+    assert list(found) == [1, 2, 3, 4, 5]
+    assert [sum(by_time["count"]) for by_time in found.values()] == [12] * 5
+    assert sum(found[5]["density"]) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_frequency_of_zero_is_never(tmp_path: Path) -> None:
     lines = train(tmp_path, "--training.validation_freq", "0", "--training.sample_freq", "0")
     assert not any("held_out/loss" in line for line in lines)
@@ -179,3 +195,124 @@ def test_lines_of_later_steps_are_forgotten(tmp_path: Path, caplog) -> None:
     forget(path, 3)
     assert path.stat().st_mtime_ns == before
     assert memory(torch.device("cpu"))["memory_mib"] > 10
+
+
+def test_gradient_checkpointing_changes_nothing_that_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "adm.yml").write_text(
+        "data: {dataset: DIGITS}\n"
+        "model: {name: adm, model_channels: 32, channel_mult: [1, 2], num_res_blocks: 1,"
+        " dropout: 0.1, attention_resolutions: [2], num_head_channels: 16, resblock_updown: true,"
+        " use_scale_shift_norm: true}\n"
+        "training: {batch_size: 4}\n"
+    )
+    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    learned = []
+    for less in ("false", "true"):
+        torch.manual_seed(0)
+        config = load(tmp_path / "adm.yml", [("model.use_checkpoint", less)])
+        trainer = new_trainer(config, ALONE)
+        start = trainer.network.input_blocks[0][0].weight.clone()
+        losses = [step.loss.sum().item() for step in trainer.steps(iter([(images, None)] * 5))]
+        learned.append((losses, trainer.network.state_dict()))
+        assert not torch.equal(start, trainer.network.input_blocks[0][0].weight)
+    (losses, weights), (again, others) = learned
+    assert losses == again and losses[-1] != losses[0]
+    assert all(torch.equal(weights[k], others[k]) for k in weights)
+
+
+def steps_of(trainer, count, begin=0):
+    """Some steps, each on images that follow from its number."""
+    for number in range(begin, begin + count):
+        pixels = torch.Generator().manual_seed(number)
+        images = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=pixels)
+        (step,) = trainer.steps(iter([(images, None)]))
+        yield step
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_every_density_of_times_is_resumed_exactly(times: str, tmp_path: Path) -> None:
+    """Five times, so that each has its ten losses before the interruption."""
+    keys = [("training.times", times), ("loss.name", "simple"), ("diffusion.steps", "5")]
+    config = config_of(*keys, ("training.batch_size", "12"), ("sampling.timesteps", "5"))
+    whole, first, second = (new_trainer(config, ALONE) for _ in range(3))
+    wanted = [*steps_of(whole, 16)]
+    assert [*steps_of(first, 11)][-1].step == 11
+    checkpoint.save(tmp_path / "ckpt_11.pth", first.state())
+    second.load(checkpoint.load(tmp_path / "ckpt_11.pth"))
+    for step, want in zip(steps_of(second, 5, begin=11), wanted[11:], strict=True):
+        assert torch.equal(step.t, want.t) and torch.equal(step.loss, want.loss)
+    for mine, other in zip(second.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    if times == "loss_second_moment":
+        assert second.times.seen.tolist() == [10] * 5
+        assert torch.equal(second.times.probabilities, whole.times.probabilities)
+        assert second.times.probabilities.unique().numel() == 5
+
+
+def test_a_checkpoint_without_times_is_resumed() -> None:
+    trainer = new_trainer(config_of(("training.times", "loss_second_moment")), ALONE)
+    state = trainer.state()
+    del state["times"]
+    trainer.load(state)
+
+
+def weighed(*keys: tuple[str, str]):
+    """The first step under these keys, the gradient of its update, and its trainer."""
+    trainer = new_trainer(config_of(("training.batch_size", "12"), *keys), ALONE)
+    trainer.optimizer.step = lambda *_: None
+    trainer.optimizer.zero_grad = lambda **_: None
+    (step,) = steps_of(trainer, 1)
+    return step, gradient_of(trainer), trainer
+
+
+def gradient_of(trainer):
+    return torch.cat([p.grad.flatten() for p in trainer.network.parameters()])
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0"])
+def test_a_weight_moves_the_gradient_and_no_loss_that_is_logged(predicts: str) -> None:
+    keys = [("diffusion.predicts", predicts), ("loss.name", "simple"), ("model.dropout", "0")]
+    keys += [("optim.grad_clip", "null")]
+    plain, unweighted, trainer = weighed(*keys)
+    step, gradient, _ = weighed(
+        *keys, ("training.weight", "p2:1:0.5"), ("training.micro_batch", "4")
+    )
+    assert torch.equal(step.t, plain.t)
+    torch.testing.assert_close(step.loss, plain.loss)
+    weight = p2(trainer.denoiser.process, plain.t, 1.0, 0.5, predicts).float()
+    draw = trainer.times.sample
+    trainer.times.sample = lambda n: (draw(n)[0], weight)  # importance weights act alike
+    trainer.network.zero_grad(set_to_none=True)
+    trainer.step = 0
+    next(steps_of(trainer, 1))
+    torch.testing.assert_close(gradient, gradient_of(trainer), rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(gradient, unweighted, rtol=0.1)
+
+
+def test_a_loss_that_takes_the_weight_gets_it(monkeypatch) -> None:
+    """It is then not multiplied by it, and logged as it is returned."""
+    monkeypatch.setattr(LOSSES, "parts", dict(LOSSES.parts))
+    simple = LOSSES["simple"]
+
+    @LOSSES.part(title="x", paper="")
+    def half_weighed(denoiser, x0, t, noise, weight=None):
+        given.append(weight)
+        return simple(denoiser, x0, t, noise) * (1 if weight is None else weight) + 1
+
+    given = []
+    keys = [("loss.name", "half_weighed"), ("model.dropout", "0"), ("optim.grad_clip", "null")]
+    step, gradient, trainer = weighed(*keys, ("training.weight", "p2"))
+    torch.testing.assert_close(given[0], p2(trainer.denoiser.process, step.t).float())
+    other, same, _ = weighed(*[("loss.name", "simple"), *keys[1:]], ("training.weight", "p2"))
+    torch.testing.assert_close(gradient, same)
+    torch.testing.assert_close(step.loss, other.loss * given[0] + 1)
+
+
+def test_the_held_out_loss_knows_no_weight_and_no_density(tmp_path: Path) -> None:
+    """Runs that differ in these only are compared on one measure."""
+    keys = [("training.times", "under:1"), ("training.weight", "p2")]
+    plain, other = config_of(), config_of(*keys)
+    _, held_out = get_dataset(plain, tmp_path)
+    denoiser = new_trainer(plain, ALONE).denoiser
+    losses = [held_out_loss(denoiser, held_out, config, ALONE, 64) for config in (plain, other)]
+    assert losses[0] == losses[1]
