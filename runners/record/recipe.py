@@ -101,10 +101,12 @@ class Recipe:
     def shared(self, clip: bool | None) -> Self:
         """Keep what all cells of a sweep share: neither weights, process, sampler, grid nor seed.
 
-        clip: as it was asked for, None for each sampler's own.
+        clip: as it was asked for, None for each sampler's own. All classes are the default, and
+        models without classes may stand beside those that have some.
         """
         own = (*("weights", "average", "training_step", "process", "imports"), *("grid", "steps"))
         varying: dict[str, Any] = dict.fromkeys((*own, "nfe", "seed"))
+        varying["classes"] = None if self.classes == "all" else self.classes
         return replace(self, source="", sampler={"clip": clip}, **varying)
 
     def differs(self, other: Recipe) -> list[str]:
