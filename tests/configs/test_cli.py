@@ -191,7 +191,7 @@ def refused(capsys, argv, code=2):
         ([*CIFAR, "--sample_type", "dies:3"], "did you mean deis?"),
         ([*CIFAR, "--sample_type", "ipndm", "--variable", "t"], "t has no effect with sample_type"),
         ([*CIFAR, "--sample_type", "rk45", "--nfe", "9"], "--nfe: sampling.nfe: has no effect"),
-        ([*CIFAR, "--sample_type", "ddpm", "--variance", "learned"], "it should be large or small"),
+        ([*CIFAR, "--sample_type", "ddpm", "--variance", "huge"], "it should be large, small or learned"),
         ([*CIFAR, "--skip_type", "karras:seven"], "rho 'seven' is not valid"),
         ([*CIFAR, "--eps_scale", "skip:x"], "k 'x' is not valid; it should be a whole number"),
     ],
@@ -613,7 +613,7 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
 @pytest.mark.slow
 def test_the_program_itself():
     version = program("--version")
-    assert (version.returncode, version.stdout) == (0, "skip-step 0.2.0\n")
+    assert (version.returncode, version.stdout) == (0, "skip-step 0.3.0\n")
     usage = program(*CIFAR, "--sample", "--grid", "x")
     assert (usage.returncode, usage.stderr) == (
         2,

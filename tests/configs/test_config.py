@@ -124,7 +124,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         "tiny.yml: data.num_workers: -1 is not valid; it should be a whole number, at least 0",
         'tiny.yml: model.ch_mult: [1, "two"] is not valid; it should be a non-empty list of whole',
         "tiny.yml: model.depth: there is no such key with network ddpm; known here: image_size",
-        "tiny.yml: loss.name: skipp is unknown; it should be simple or skip; did you mean skip?",
+        "tiny.yml: loss.name: skipp is unknown; it should be hybrid, kl, simple or skip; did you mean",
         "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
         "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
         "tiny.yml: optim.lr: fast is not valid; it should be a number above 0",
@@ -519,9 +519,9 @@ def adm(tmp_path):
 
 def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3}
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3, "classes": None}
     every["model"]["var_type"] = "learned"
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6}
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
     every["diffusion"]["process"] = "cld"
     assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12}
 
