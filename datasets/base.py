@@ -54,6 +54,10 @@ class DataConfig(Protocol):
         """Number of channels."""
 
     @property
+    def classes(self) -> bool | int:
+        """Number of classes that a model is trained with; false: labels are not used."""
+
+    @property
     def in_memory(self) -> bool | str:
         """Whether images are decoded into memory; "auto": where there is room."""
 

@@ -34,6 +34,13 @@ class Scaling(Protocol):
         """Add normal noise of standard deviation 0.01."""
 
 
+def drop_labels(labels: Tensor, share: float, no_class: int) -> Tensor:
+    """Replace each of the labels (B,) by `no_class` with probability `share` (2207.12598, algorithm
+    1).
+    """
+    return labels.masked_fill(torch.rand(labels.shape, device=labels.device) < share, no_class)
+
+
 def to_model(images: Tensor, data: Scaling, generator: torch.Generator | None = None) -> Tensor:
     """Scale uint8 images to the model's range: float32, in [-1, 1] with `rescaled`.
 

@@ -54,16 +54,18 @@ class Adaptive:
 
 def solve(
     flow: Adaptive,
-    predict: Callable[[Tensor, Tensor], Tensor],
+    predict: Callable[..., Tensor],
     x: Tensor,
     randn: object = None,
     project: Callable[[Tensor, float], Tensor] | None = None,
+    label: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Walk from state x (B, C, H, W) and yield the state after every trial; the last is the sample.
 
     Every image has its own step length, so that it does not depend on its neighbours.
 
-    predict(x, t): noise in some rows x (n, C, H, W) at their times t (n,), float64.
+    predict(x, t): noise in some rows x (n, C, H, W) at their times t (n,), float64; with label (B,)
+    it is called as predict(x, t, label), the labels (n,) of these rows.
     randn: not used, there for the call shape of `plan.solve`: nothing is drawn.
     project(x, s): replaces the sample, if given.
 
@@ -72,20 +74,21 @@ def solve(
     """
     process, device = flow.process, x.device
     ends = torch.tensor([flow.t, max(flow.s, process.t_train[0])], dtype=torch.float64)
-    flat = _Flat(process, ends, predict)
+    flat = _Flat(process, ends, predict, label)
     begin, end = flat.clock(ends)
     u, v = begin.expand(len(x)).clone(), apply(process.psi(*ends), x)
     h, slope = torch.full_like(u, 0.02 * float(end - begin)), torch.zeros_like(x)
+    everything = torch.arange(len(x), device=device)
     new = True  # the first slopes are not known yet
     for _ in range(MOST):
         rows = torch.nonzero(u > end).flatten()
         if not len(rows):
             break
         if new:
-            slope, new = flat.slope(v, u), False
+            slope, new = flat.slope(v, u, everything), False
         here, at = rows.to(device), u[rows]
         step = torch.maximum(h[rows], end - at)  # steps are negative
-        ahead, last, error = _trial(flat, v[here], at, step, slope[here])
+        ahead, last, error = _trial(flat, v[here], at, step, slope[here], here)
         size = flat.back(torch.maximum(v[here].abs(), ahead.abs()), at + step)
         ratio = flat.back(error, at + step) / (flow.atol + flow.rtol * size.abs())
         norm = ratio.double().square().flatten(1).mean(1).sqrt().cpu()
@@ -101,7 +104,7 @@ def solve(
         raise RuntimeError(f"more than {MOST} trials: the tolerances cannot be met")
     if flow.s < ends[1]:
         A, B = transfer(process, ends[1], torch.tensor(flow.s, dtype=torch.float64))
-        v = apply(A, v) + apply(B, shaped(predict(v, ends[1].expand(len(x)).to(device)), v))
+        v = apply(A, v) + apply(B, flat.eps(v, ends[1].expand(len(x)), everything))
     yield v if project is None else project(v, flow.s)
 
 
@@ -114,7 +117,13 @@ class _Flat:
 
     process: Process
     ends: Tensor
-    predict: Callable[[Tensor, Tensor], Tensor]
+    predict: Callable[..., Tensor]
+    label: Tensor | None
+
+    def eps(self, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        """Noise in the states x (n, ...) of these rows at t (n,)."""
+        told = [] if self.label is None else [self.label[rows]]
+        return shaped(self.predict(x, t.to(x.device), *told), x)
 
     def clock(self, t: Tensor) -> Tensor:
         """u at times t (n,)."""
@@ -129,14 +138,14 @@ class _Flat:
         """x from v (n, C, H, W) at u (n,)."""
         return apply(self.process.psi(self.ends[1], self.time(u)), v)
 
-    def slope(self, v: Tensor, u: Tensor) -> Tensor:
-        """dv/du."""
+    def slope(self, v: Tensor, u: Tensor, rows: Tensor) -> Tensor:
+        """dv/du of these rows."""
         end, begin = sorted(self.clock(self.ends).tolist())
         gap = FINE * (begin - end)
         high, low = (u + gap).clamp(max=begin), (u - gap).clamp(min=end)
         rise = self._transported(high) - self._transported(low)
         K = rise / (high - low)[(..., *[None] * (rise.ndim - 1))]
-        return apply(K, shaped(self.predict(self.back(v, u), self.time(u).to(v.device)), v))
+        return apply(K, self.eps(self.back(v, u), self.time(u), rows))
 
     def _transported(self, u: Tensor) -> Tensor:
         t = self.time(u)
@@ -144,11 +153,11 @@ class _Flat:
 
 
 def _trial(
-    flat: _Flat, v: Tensor, u: Tensor, h: Tensor, slope: Tensor
+    flat: _Flat, v: Tensor, u: Tensor, h: Tensor, slope: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Try one step of length h (n,). Returns the state ahead, the slope there, the error."""
     slopes, length, ahead = [slope], h.to(v).view(-1, *[1] * (v.ndim - 1)), v
     for row in ROWS:
         ahead = v + length * sum(w * k for w, k in zip(row, slopes, strict=True))
-        slopes.append(flat.slope(ahead, u + h * sum(row)))
+        slopes.append(flat.slope(ahead, u + h * sum(row), rows))
     return ahead, slopes[-1], length * sum(w * k for w, k in zip(ERROR, slopes, strict=True))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ Variance = Literal["large", "small", "learned"]
 
 
 class Answer(NamedTuple):
-    """What a network answers: its prediction, shaped like the state, and v of the learned variance,
+    """Answer of a network: its prediction, shaped like the state, and v of the learned variance,
     shaped alike, None where it has none.
     """
 
@@ -74,7 +75,14 @@ class Denoiser(nn.Module):
         self.clip = clip
         self.mixed = mixed
         self.variance = variance
+        self.label: Tensor | None = None
         self._kept: dict[float, _At] = {}
+
+    def given(self, label: Tensor | None) -> Self:
+        """The same denoiser, which asks with these labels (B,) where a call names none."""
+        own = copy.copy(self)
+        own.label = label
+        return own
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Prediction of the network, with its mixed score, at state x (B, ...) and time t, a number
@@ -88,6 +96,7 @@ class Denoiser(nn.Module):
         """
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
         times = self.process.network_time(times.to(x.device).reshape(-1))
+        label = self.label if label is None else label
         shown, given = self.process.to_network(x), [] if label is None else [label]
         answer, v = self.network(shown, times, *given).to(x.dtype), None  # half under autocast
         if answer.ndim > 1 and answer.shape[1] == 2 * x.shape[1]:
@@ -218,6 +227,6 @@ class Scaled(Denoiser):
 
     def ask(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
         """Scaled noise, shaped like x, and v."""
-        prediction, v = self.inner.ask(x, t, label)
+        prediction, v = self.inner.ask(x, t, self.label if label is None else label)
         factor = self.scale(torch.as_tensor(t, dtype=torch.float64))[..., None, None]
         return Answer(apply(factor, self.inner.noise_of(x, prediction, t)), v)

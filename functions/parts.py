@@ -45,7 +45,7 @@ class LossFacts(Facts):
     that of "eps", whatever the network predicts. check: called as check(process, **options) before
     training; it raises ValueError where the loss is not defined for the process with these options.
     warn: called alike; it returns a line to print before training, or "". learned: whether the loss
-    trains a variance, which the network must have.
+    trains a learned variance: "no", it "may", or it "must" have one.
 
     A loss may have a parameter `weight`, None or (B,), and weigh a part of itself only; else its
     caller multiplies it by the weight.
@@ -54,7 +54,7 @@ class LossFacts(Facts):
     compares: Literal["prediction", "eps"] = "prediction"
     check: Callable[..., None] | None = None
     warn: Callable[..., str] | None = None
-    learned: bool = False
+    learned: Literal["no", "may", "must"] = "no"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts(Facts):
     """shape: the options that follow from the rest of a config, which need not say them: the side
-    of the process' state in pixels ("side"), its channels ("channels"), and the channels of the
-    network's answer ("answer"), twice as many where model.var_type is learned.
+    of the process' state in pixels ("side"), its channels ("channels"), the channels of the
+    network's answer ("answer"), twice as many where model.var_type is learned, and the rows of its
+    label embedding ("classes"), without which a network takes no labels.
     """
 
-    shape: Mapping[str, Literal["side", "channels", "answer"]]
+    shape: Mapping[str, Literal["side", "channels", "answer", "classes"]]
 
     def match(self, build: Callable[..., Any]) -> None:
         known = inspect.signature(build).parameters

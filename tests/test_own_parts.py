@@ -16,7 +16,10 @@ CONFIG = {
     "model": {"name": "my_network", "width": 8, "ema_rate": 0.9},
     "diffusion": {"process": "my_process", "rate": 9.0},
     "loss": {"name": "my_loss", "delta": 0.2},
-    "training": {"times": "my_times", "n_iters": 6, "batch_size": 8, "sample_freq": 0},
+    "training": {
+        **{"times": "my_times", "weight": "my_weight:0.7"},
+        **{"n_iters": 6, "batch_size": 8, "sample_freq": 0},
+    },
     "sampling": {"n_samples": 16, "batch_size": 16, "timesteps": 4},
     "evaluation": {"features": "classifier", "kid_subsets": 2},
 }

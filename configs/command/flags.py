@@ -10,7 +10,7 @@ from configs.command import picture_flags
 from configs.command.options import AXES
 from configs.command.usage import UsageError
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\
@@ -156,6 +156,11 @@ def _add_sample(group: Group) -> None:
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
     _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
+    _key(group, "--class", "sampling.classes", "SPEC", "all, 3 or 3,5: image by image in turn")
+    weight = "2, or 2:0.2-0.8: away from no class; between these noise levels sigma/alpha only"
+    _key(group, "--guidance", "sampling.guidance", "SPEC", weight)
+    weaker = "DOC[:STEP] or a file: a weaker model to be guided away from, in place of no class"
+    _key(group, "--guide", "sampling.guide", "SPEC", weaker)
 
 
 def _add_sweep(group: Group) -> None:
@@ -165,7 +170,7 @@ def _add_sweep(group: Group) -> None:
         "--docs": "more runs beside --doc, separated by commas; patterns too, as in 'p2-*'",
         "--seeds": "of the noise, as in 0,1,2 [the config's seed]; also of --interpolation",
         "--shard": "I/N: the I-th (from 0) of N parts, for separate jobs",
-        "--name": "EXP/sweeps/NAME [--doc]; several with --report: EXP/reports/A,B",
+        "--name": "EXP/sweeps/NAME [--doc, or DOC-curve]; several with --report: EXP/reports/A,B",
     }
     for flag, text in texts.items():
         group.add_argument(flag, metavar=flag[2:].upper(), help=text)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import specs
+from configs.schema.conditions import check_conditions
 from configs.schema.options import part_of, state_shape
 from configs.schema.problems import Problem
 from configs.values import show
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 def check(config: Config, typed: Collection[str]) -> list[Problem]:
     """Find every contradiction in a Config. typed: the keys that the command line set."""
-    problems = [*_data(config), *_shape(config), *_training(config)]
+    problems = [*_data(config), *(_classes(config) or _shape(config)), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
     if not problems:
-        problems = _learned(config) or _sampler(config, typed)
+        problems = [*check_conditions(config), *(_learned(config) or _sampler(config, typed))]
     return problems or _build(config)
 
 
@@ -32,17 +33,43 @@ def _data(config: Config) -> list[Problem]:
     return []
 
 
+def _classes(config: Config) -> list[Problem]:
+    """Labels that nothing gives, or nothing takes."""
+    data, values = config.data, config.model_dump(include={"data", "model"})
+    source, network = part_of("data", values["data"]), part_of("model", values["model"])
+    classes, dropout = data.classes, config.training.label_dropout
+    if not classes:
+        text = f"{dropout:g} has no effect without labels; set data.classes, or leave it out"
+        return [Problem("training.label_dropout", text)] if dropout else []
+    known = source.facts.classes if source else None
+    if source and source.facts.labels == "no":
+        text = f"{show(classes)} asks for labels, and {data.dataset} has none; it should be false"
+    elif classes is True:
+        text = f"true does not say how many classes {data.dataset} has; give their number, as in 10"
+    elif known not in (None, classes):
+        text = f"{classes} does not fit {data.dataset}, which has {known}; it should be true"
+    elif network and "classes" not in network.facts.shape.values():
+        text = f"{show(classes)} needs a network that takes labels, and {network} does not"
+    else:
+        return []
+    return [Problem("data.classes", text)]
+
+
 def _shape(config: Config) -> list[Problem]:
-    """Options of the network that repeat the shape of the process' state or of its own answer."""
-    values = config.model_dump(include={"data", "model", "diffusion"})
+    """Options of the network that repeat the shape of the process' state or of its own answer, or
+    the classes.
+    """
+    values = config.model_dump(include={"data", "model", "diffusion", "training"})
     part, state = part_of("model", values["model"]), state_shape(values)
     learned = config.model.var_type == "learned"
+    others = {"side": "data.image_size", "classes": "data.classes"}
     problems = []
     for key, what in part.facts.shape.items() if part else ():
-        if (found := config.model.options[key]) != state[what]:
-            other = "image_size" if what == "side" else "channels"
+        if (found := config.model.options[key]) != (right := state[what]):
+            other = others.get(what, "data.channels")
             other += " and var_type learned" * (what == "answer" and learned)
-            text = f"{found} does not fit data.{other}; it should be {state[what]}, or left out"
+            other += " and training.label_dropout" * (what == "classes" and right is not None)
+            text = f"{show(found)} does not fit {other}; it should be {show(right)}, or left out"
             if what == "answer" and found == 2 * state["channels"]:
                 text += "; with model.var_type learned it fits"
             problems.append(Problem(f"model.{key}", text))
@@ -152,9 +179,13 @@ def _build(config: Config) -> list[Problem]:
         return problems
     loss = config.loss
     try:
-        check_loss = part_of("loss", loss.model_dump()).facts.check  # type: ignore[union-attr]
+        facts = part_of("loss", loss.model_dump()).facts  # type: ignore[union-attr]
+        check_loss = facts.check
         if check_loss is not None:
             check_loss(process, **loss.options)
+        if facts.learned == "must" and config.model.var_type != "learned":
+            text = f"{loss.name} trains a variance; model.var_type should be learned, not "
+            return [Problem("loss.name", text + config.model.var_type)]
     except ValueError as err:
         return [_of_option("loss", loss.options, err)]
     if problems := _of_training(config, process):
@@ -211,7 +242,8 @@ def _network(config: Config, process: Process) -> list[Problem]:
     try:
         with torch.device("meta"), torch.no_grad():
             network = build(model.name, **model.options)
-            answer = network(torch.zeros(shape), torch.zeros(2))
+            label = [torch.zeros(2, dtype=torch.int64)] if data.classes else []
+            answer = network(torch.zeros(shape), torch.zeros(2), *label)
     except (ValueError, TypeError, RuntimeError) as err:
         return [_of_option("model", model.options, err)]
     except Exception as err:  # noqa: BLE001  (whatever a network of a user's own raises)

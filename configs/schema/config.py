@@ -12,7 +12,7 @@ from pydantic import Field
 
 from configs import imports
 from configs.parts import Part, Registry
-from configs.schema import options, specs
+from configs.schema import conditions, options, specs
 from configs.schema.sections import (
     PLUGS,
     Data,
@@ -84,6 +84,24 @@ class Config(Section):
         how, bound = self.diffusion, 1.0 if clip else None
         chosen: Any = variance or self.model.var_type.removeprefix("fixed")
         return Denoiser(network, process, how.predicts, bound, how.mixed_score, chosen)
+
+    @property
+    def no_class(self) -> int | None:
+        """The label that means "no class"; None where the network has no such row."""
+        return int(self.data.classes) if self.training.label_dropout > 0 else None
+
+    def classes(self) -> tuple[int, ...]:
+        """Classes that samples are asked for: image i has class i mod n of these n. Empty for a
+        model without classes.
+        """
+        return conditions.read_classes(self.sampling.classes, int(self.data.classes))
+
+    def guidance(self) -> conditions.Guidance | None:
+        """The guidance of samples, None where it has no effect."""
+        if (text := self.sampling.guidance) is None:
+            return None
+        asked = conditions.read_guidance(text)
+        return None if asked.weight == 1 else asked
 
     def times(self, process: Process) -> TimeSampler:
         """The density of training times."""

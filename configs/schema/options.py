@@ -145,6 +145,8 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
         given.setdefault("channels", part.facts.channels or 3)
         if part.facts.size is not None:
             given.setdefault("image_size", part.facts.size)
+        if given.get("classes") is True and part.facts.classes is not None:
+            given["classes"] = part.facts.classes
     if section == "model" and given.get("ema_rate") is None and not given.get("ema_half_life"):
         given["ema_rate"] = 0.9999
     if section == "model" and isinstance(data, dict):
@@ -155,8 +157,8 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
 
 
 def state_shape(every: Values) -> dict[str, Any]:
-    """Side and channels of the process' state, and the channels of the network's answer to it, for
-    the sections of a config; None where no number is given.
+    """Side and channels of the process' state, the channels of the network's answer to it, and the
+    rows of its label embedding, for the sections of a config; None where no number is given.
     """
     data, diffusion, model = every["data"], every.get("diffusion"), every.get("model")
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
@@ -168,7 +170,18 @@ def state_shape(every: Values) -> dict[str, Any]:
         "side": side if isinstance(side, int) else None,
         "channels": channels,
         "answer": channels * (2 if learned else 1) if channels else None,
+        "classes": label_rows(data.get("classes"), every.get("training")),
     }
+
+
+def label_rows(classes: Any, training: Any) -> int | None:
+    """Rows of a label embedding: one for each class, one more for "no class" with label dropout.
+    None without classes.
+    """
+    if isinstance(classes, bool) or not isinstance(classes, int):
+        return None
+    share = training.get("label_dropout") if isinstance(training, dict) else None
+    return classes + (isinstance(share, float) and share > 0)
 
 
 def _owners(section: str, key: str) -> list[str]:

@@ -61,6 +61,7 @@ class Data(Plug):
     test_path: MaybeText = None
     holdout: Fraction = 0.0  # held out where the source has no test split
     download: bool = False  # fetch what torchvision can fetch when it is missing
+    classes: bool | Count = False  # train with labels; a number where the source does not know it
     random_flip: bool = False
     num_workers: CountOrZero = 0
     in_memory: Literal["auto", True, False] = "auto"
@@ -115,6 +116,7 @@ class Training(Section):
     n_epochs: MaybeCount = None
     n_iters: MaybeCount = None  # updates; 800,000 where none of the three is said
     times: str = "antithetic"  # spec of a density of training times
+    label_dropout: Fraction = 0.0  # share of labels that become "no class", for guidance
     weight: str = "none"  # spec of a loss weight, such as p2:1:0.5; it moves no loss that is logged
     snapshot_freq: Count = 5000
     validation_freq: CountOrZero = 2000  # 0: never
@@ -156,6 +158,9 @@ class Sampling(Section):
     order: CountOrZero | None = None
     variable: str | None = None
     eps_scale: str = "none"  # none, or a spec such as skip:9:0.99
+    classes: CountOrZero | MaybeText = None  # all, 3 or 3,5; image i has class i mod n of these
+    guidance: PositiveOrZero | MaybeText = None  # weight, or such as 2:0.2-0.8 in noise levels
+    guide: MaybeText = None  # DOC[:STEP] or a file: a weaker model to be guided away from
     clip: bool | None = None  # null: as the sampler has it
     variance: Literal["large", "small", "learned"] | None = None  # null: as model.var_type has it
     # One of model.ema_rate or model.ema_half_life; none: raw; null: the first.

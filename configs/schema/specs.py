@@ -73,15 +73,15 @@ def parse(text: str, registry: Registry[Any, Any], whole: bool = True) -> Spec:
 
     Raises SpecError with the nearest name, or with what would be right.
     """
-    first, colon, rest = re.fullmatch("([^:,]*)([:,]?)(.*)", text.strip(), re.DOTALL).groups()
+    first, *said = re.split("[:,]", text.strip())
     try:
         part, implied = registry.find(first)
     except PartError as err:
         raise SpecError(str(err)) from None
     kinds = [values.words(option.annotation) for option in part.options.values()]
-    whole_text = kinds == ["text"]  # a single text may hold anything, as in respaced:10,15,20
-    said = [*filter(None, implied.split(":"))]
-    said += ([rest] if whole_text else re.split("[:,]", rest)) if colon else []
+    if said and kinds == ["text"]:  # a single text may hold anything, as in respaced:10,15,20
+        said = [text.strip()[len(first) + 1 :]]
+    said = [*filter(None, implied.split(":")), *said]
     spec, known = Spec(part, {}), list(part.options)
     for i, item in enumerate(said):
         key, named, value = item.rpartition("=")

@@ -19,6 +19,7 @@ PUT = (
     size=32,
     channels=3,
     labels="yes",
+    classes=10,
     published={"": "fusing/ddpm-cifar10-ema"},  # google/ddpm-cifar10-32 is not the EMA
 )
 def cifar10(path: Path, download: bool) -> Splits:

@@ -8,7 +8,9 @@ from datasets.parts import SOURCES
 from datasets.readers import ArrayReader, Split, Splits
 
 
-@SOURCES.part("DIGITS", title="handwritten digits", paper="", size=8, channels=1, labels="yes")
+@SOURCES.part(
+    "DIGITS", title="handwritten digits", paper="", size=8, channels=1, labels="yes", classes=10
+)
 def digits(path: Path, download: bool) -> Splits:
     """Read all digits as one split; their levels 0 to 16 become round(level * 255 / 16)."""
     from sklearn.datasets import load_digits  # takes a second to import

@@ -13,7 +13,13 @@ PUT = (
 
 
 @SOURCES.part(
-    "FASHIONMNIST", title="Fashion-MNIST", paper="1708.07747", size=28, channels=1, labels="yes"
+    "FASHIONMNIST",
+    title="Fashion-MNIST",
+    paper="1708.07747",
+    size=28,
+    channels=1,
+    labels="yes",
+    classes=10,
 )
 def fashion_mnist(path: Path, download: bool) -> Splits:
     """Read the official training and test images."""

@@ -18,7 +18,15 @@ PUT = (
 )
 
 
-@SOURCES.part("FLOWERS", title="Oxford 102 Flowers", paper="", size=None, channels=3, labels="yes")
+@SOURCES.part(
+    "FLOWERS",
+    title="Oxford 102 Flowers",
+    paper="",
+    size=None,
+    channels=3,
+    labels="yes",
+    classes=102,
+)
 def flowers(path: Path, download: bool) -> Splits:
     """Read the images, with their 102 classes."""
     from torchvision.datasets import Flowers102

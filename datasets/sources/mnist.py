@@ -12,7 +12,7 @@ PUT = (
 )
 
 
-@SOURCES.part("MNIST", title="MNIST", paper="", size=28, channels=1, labels="yes")
+@SOURCES.part("MNIST", title="MNIST", paper="", size=28, channels=1, labels="yes", classes=10)
 def mnist(path: Path, download: bool) -> Splits:
     """Read the official training and test images."""
     return read_arrays("MNIST", PUT, path, download)

@@ -35,6 +35,7 @@ def bound(
     clip: bound of the predicted clean image. Raises ValueError for a process without discrete
     times.
     """
+    check(denoiser.process)
     x = denoiser.process.perturb(x0, t, noise)
     return _term(denoiser, x0, x, t, denoiser.ask(x, t), clip)
 
@@ -43,7 +44,7 @@ def bound(
     title="squared error and a learned variance",
     paper="2102.09672",
     check=check,
-    learned=True,
+    learned="must",
 )
 def hybrid(
     denoiser: Denoiser,
@@ -68,7 +69,7 @@ def hybrid(
     return plain + term * (_steps(denoiser.process) / 1000 if rescaled else 1)
 
 
-@LOSSES.part(title="variational bound", paper="2102.09672", check=check)
+@LOSSES.part(title="variational bound", paper="2102.09672", check=check, learned="may")
 def kl(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     """L_vlb (2102.09672, eq. 4): T times the term at t, whose mean over uniform t is the bound in
     bits per dimension without the constant term of the prior.

@@ -16,7 +16,10 @@ from models.networks.adm_blocks import Kit, Level, waves, zero
 from models.networks.blocks import GROUPS, check_conditions, level_sides, norm_silu
 from models.parts import NETWORKS
 
-SHAPE = {"image_size": "side", "in_channels": "channels", "out_channels": "answer"}
+SHAPE = {
+    **{"image_size": "side", "in_channels": "channels", "out_channels": "answer"},
+    "num_classes": "classes",
+}
 KEYS = {"num_channels": "model_channels", "ch": "model_channels", "ch_mult": "channel_mult"}
 CountOrUnset = Literal[-1] | Count
 

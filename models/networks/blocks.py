@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from configs.values import Count
 
 GROUPS = 32  # of the group normalisation
-SHAPE = {"image_size": "side", "in_channels": "channels", "out_ch": "answer"}  # see NetworkFacts
+SHAPE = {  # see NetworkFacts
+    **{"image_size": "side", "in_channels": "channels", "out_ch": "answer"},
+    "num_classes": "classes",
+}
 Widths = Annotated[Sequence[Count], MinLen(1)]  # width of each level, as a multiple of `ch`
 
 
@@ -40,20 +43,37 @@ def norm_silu(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 class TimeEmbedding(nn.Module):
-    """Time embedding (N,) -> (N, 4 channels): `sinusoidal`, then two dense layers with SiLU."""
+    """Time embedding (N,) -> (N, 4 channels): `sinusoidal`, then two dense layers with SiLU.
 
-    def __init__(self, channels: int):
+    num_classes: rows of a label embedding that is added before the last SiLU, None for none.
+    """
+
+    def __init__(self, channels: int, num_classes: int | None = None):
         super().__init__()
         self.channels = channels
         width = 4 * channels
         self.dense = nn.ModuleList([nn.Linear(channels, width), nn.Linear(width, width)])
+        self.label = label_embedding(num_classes, width)
 
-    def forward(self, t: Tensor, like: Tensor) -> Tensor:
-        """Embed t. The waves are computed in float64 where `like` is float64, else in float32."""
+    def forward(self, t: Tensor, like: Tensor, label: Tensor | None = None) -> Tensor:
+        """Embed t. The waves are computed in float64 where `like` is float64, else in float32.
+
+        label: int64 (B,), exactly where there is a label embedding; the result is then (B, D).
+        """
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         e = sinusoidal(t, self.channels, dtype).to(like.dtype)
         # Every residual block needs silu(temb) and none needs temb, so SiLU is applied once, here.
-        return F.silu(self.dense[1](F.silu(self.dense[0](e))))
+        return F.silu(with_label(self.dense[1](F.silu(self.dense[0](e))), self.label, label))
+
+
+def label_embedding(num_classes: int | None, width: int) -> nn.Embedding | None:
+    """Make an embedding of labels, one row each; None without classes: no weights, no draws."""
+    return None if num_classes is None else nn.Embedding(num_classes, width)
+
+
+def with_label(temb: Tensor, rows: nn.Embedding | None, label: Tensor | None) -> Tensor:
+    """Add the rows of labels (B,) to a time embedding (B, D) or (1, D), where there are rows."""
+    return temb if rows is None else temb + rows(label).to(temb.dtype)
 
 
 class Upsample(nn.Module):
@@ -171,9 +191,27 @@ def level_sides(image_size: int, levels: int, attn_resolutions: Sequence[int]) -
     return sides
 
 
-def check_conditions(batch: int, t: Tensor, label: None) -> None:
-    """Check that t has shape (batch,) or (1,) and that there is no label; else ValueError."""
+def check_conditions(
+    batch: int, t: Tensor, label: Tensor | None, num_classes: int | None = None
+) -> None:
+    """Check that t has shape (batch,) or (1,), and that there are labels, int64 (batch,) in
+    0..num_classes - 1, exactly where the network has classes; else ValueError.
+    """
     if t.ndim != 1 or t.shape[0] not in (1, batch):
         raise ValueError(f"t has shape {tuple(t.shape)}; it must be ({batch},) or (1,)")
-    if label is not None:
-        raise ValueError("the network is unconditional; label must be None")
+    if num_classes is None:
+        if label is not None:
+            raise ValueError("the network is unconditional; label must be None")
+        return
+    if label is None:
+        raise ValueError(
+            f"the network has {num_classes} classes; it needs labels, int64 ({batch},)"
+        )
+    if label.dtype != torch.int64 or label.shape != (batch,):
+        found = f"{str(label.dtype).removeprefix('torch.')} {tuple(label.shape)}"
+        raise ValueError(f"labels are {found}; they must be int64 ({batch},)")
+    # On a GPU the question would wait for the device; there an index out of range is an assertion.
+    if label.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = label[(label < 0) | (label >= num_classes)]
+        if len(wrong):
+            raise ValueError(f"label {int(wrong[0])} is not in 0..{num_classes - 1}")

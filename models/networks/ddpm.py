@@ -35,6 +35,7 @@ class UNet(nn.Module):
     attn_resolutions   sides at which every residual block is followed by attention
     dropout            probability, inside the residual blocks
     resamp_with_conv   resample by convolutions; false: average pooling and nearest neighbour
+    num_classes        rows of a label embedding, added to the time embedding; null: no labels
 
     Names and order of the state dict, and the initial weights (PyTorch's own), are those of the
     DDIM repository. Raises ValueError for options that do not fit together.
@@ -51,23 +52,25 @@ class UNet(nn.Module):
         attn_resolutions: Sequence[Count] = (16,),
         dropout: Fraction = 0.1,
         resamp_with_conv: bool = True,
+        num_classes: Count | None = None,
     ):
         super().__init__()
         require(UNet, image_size=image_size, in_channels=in_channels, out_ch=out_ch, ch=ch)
         require(UNet, ch_mult=ch_mult, num_res_blocks=num_res_blocks, dropout=dropout)
-        require(UNet, attn_resolutions=attn_resolutions)
+        require(UNet, attn_resolutions=attn_resolutions, num_classes=num_classes)
         if ch % GROUPS:
             fit = max(GROUPS, round(ch / GROUPS) * GROUPS)
             text = f"must be a multiple of {GROUPS}, the groups of its normalisation; {fit} fits"
             raise ValueError(f"ch: {ch} {text}")
         sides = level_sides(image_size, len(ch_mult), attn_resolutions)
         self.image_size, self.in_channels = image_size, in_channels
+        self.num_classes = num_classes
         self.resamp_with_conv = resamp_with_conv
         widths = [ch * m for m in ch_mult]
         attends = [side in attn_resolutions for side in sides]
         rest = (4 * ch, dropout)
 
-        self.temb = TimeEmbedding(ch)
+        self.temb = TimeEmbedding(ch, num_classes)
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         skips, here = [ch], ch
@@ -90,15 +93,15 @@ class UNet(nn.Module):
         self.norm_out = group_norm(here)
         self.conv_out = nn.Conv2d(here, out_ch, 3, padding=1)
 
-    def forward(self, x: Tensor, t: Tensor, label: None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Map images x (B, in_channels, S, S) at times t to (B, out_ch, S, S).
 
-        t: (B,), or (1,) for all images; whole numbers or fractions. The result has the dtype
-        (except under autocast), the device and the memory layout of x. Raises ValueError for other
-        shapes, and for a label.
+        t: (B,), or (1,) for all images; whole numbers or fractions. label: int64 (B,), exactly
+        where num_classes is set. The result has the dtype (except under autocast), the device and
+        the memory layout of x. Raises ValueError for other shapes, and for other labels.
         """
         self._check_inputs(x, t, label)
-        temb = self.temb(t, like=x)
+        temb = self.temb(t, like=x, label=label)
         h = self.conv_in(x)
         if h.device.type == "cpu":  # its convolutions repack any other layout at each call
             h = h.contiguous(memory_format=torch.channels_last)
@@ -111,14 +114,14 @@ class UNet(nn.Module):
         h = self.conv_out(norm_silu(self.norm_out, h))
         return h.contiguous() if x.is_contiguous() else h
 
-    def _check_inputs(self, x: Tensor, t: Tensor, label: None) -> None:
+    def _check_inputs(self, x: Tensor, t: Tensor, label: Tensor | None) -> None:
         want = (self.in_channels, self.image_size, self.image_size)
         if x.ndim != 4 or x.shape[1:] != want:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; by image_size and in_channels the network takes "
                 f"images (B, {', '.join(map(str, want))})"
             )
-        check_conditions(len(x), t, label)
+        check_conditions(len(x), t, label, self.num_classes)
 
 
 class Down(nn.Module):

@@ -19,8 +19,10 @@ from models.networks.blocks import (
     Widths,
     check_conditions,
     group_norm,
+    label_embedding,
     level_sides,
     norm_silu,
+    with_label,
 )
 from models.networks.filters import Shrink, larger, smaller
 from models.parts import NETWORKS
@@ -45,6 +47,7 @@ class NCSNpp(nn.Module):
                        standard deviation fourier_scale) or positional (DDPM's)
     progressive_input  residual: the input, downsampled step by step, is added on the way down; or
                        none
+    num_classes        rows of a label embedding, added to the time embedding; null: no labels
 
     The defaults are gDDIM's blur network (arXiv 2206.05564): 107,587,075 numbers, 128 of them
     frequencies (a buffer, never trained). Its CLD network, with in_channels and out_ch 6, has
@@ -70,22 +73,22 @@ class NCSNpp(nn.Module):
         embedding: Literal["fourier", "positional"] = "fourier",
         fourier_scale: Positive = 16.0,
         progressive_input: Literal["none", "residual"] = "residual",
+        num_classes: Count | None = None,
     ):
         super().__init__()
         require(NCSNpp, image_size=image_size, in_channels=in_channels, out_ch=out_ch, ch=ch)
         require(NCSNpp, ch_mult=ch_mult, num_res_blocks=num_res_blocks, dropout=dropout)
         require(NCSNpp, attn_resolutions=attn_resolutions, fir_kernel=fir_kernel)
         require(NCSNpp, embedding=embedding, fourier_scale=fourier_scale)
-        require(NCSNpp, progressive_input=progressive_input)
+        require(NCSNpp, progressive_input=progressive_input, num_classes=num_classes)
         _check(ch, fir_kernel)
         sides = level_sides(image_size, len(ch_mult), attn_resolutions)
-        self.in_channels, self.factor = in_channels, 2 ** (len(ch_mult) - 1)
-        self.scale = math.sqrt(0.5) if skip_rescale else 1.0
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.factor, self.scale = 2 ** (len(ch_mult) - 1), math.sqrt(0.5) if skip_rescale else 1.0
         taps = fir_kernel if fir else None
         block = partial(Block, time=4 * ch, dropout=dropout, scale=self.scale)
 
-        fourier = embedding == "fourier"
-        self.temb = FourierEmbedding(ch, fourier_scale) if fourier else TimeEmbedding(ch)
+        self.temb = _embedding(embedding, ch, fourier_scale, num_classes)
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down, self.pyramid = nn.ModuleList(), nn.ModuleList()
         skips, here, seen = [ch], ch, in_channels
@@ -115,16 +118,16 @@ class NCSNpp(nn.Module):
         self.conv_out = nn.Conv2d(here, out_ch, 3, padding=1)
         _draw_weights(self)
 
-    def forward(self, x: Tensor, t: Tensor, label: None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Map states x (B, in_channels, H, W) at times t to (B, out_ch, H, W).
 
         H and W: any sides divisible by 2^(len(ch_mult) - 1), not only image_size. t: (B,), or (1,)
-        for all states; whole numbers or fractions. The result has the dtype (except under
-        autocast), the device and the memory layout of x. Raises ValueError for other shapes, and
-        for a label.
+        for all states; whole numbers or fractions. label: int64 (B,), exactly where num_classes is
+        set. The result has the dtype (except under autocast), the device and the memory layout of
+        x. Raises ValueError for other shapes, and for other labels.
         """
         self._check_inputs(x, t, label)
-        temb = self.temb(t, like=x)
+        temb = self.temb(t, like=x, label=label)
         h = self.conv_in(x)
         if h.device.type == "cpu":  # its convolutions repack any other layout at each call
             h = h.contiguous(memory_format=torch.channels_last)
@@ -141,7 +144,7 @@ class NCSNpp(nn.Module):
         h = self.conv_out(norm_silu(self.norm_out, h))
         return h.contiguous() if x.is_contiguous() else h
 
-    def _check_inputs(self, x: Tensor, t: Tensor, label: None) -> None:
+    def _check_inputs(self, x: Tensor, t: Tensor, label: Tensor | None) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; by in_channels the network takes states "
@@ -152,7 +155,7 @@ class NCSNpp(nn.Module):
                 f"x has {x.shape[2]}x{x.shape[3]} pixels; by ch_mult both sides must be divisible "
                 f"by {self.factor}"
             )
-        check_conditions(len(x), t, label)
+        check_conditions(len(x), t, label, self.num_classes)
 
 
 class Block(nn.Module):
@@ -198,24 +201,32 @@ class Block(nn.Module):
 class FourierEmbedding(nn.Module):
     """Time embedding (N,) -> (N, 4 channels): waves in log t, then two dense layers with SiLU.
 
-    The frequencies belong to the state dict, because the dense layers fit only these.
+    The frequencies belong to the state dict, because the dense layers fit only these. num_classes:
+    rows of a label embedding, as in TimeEmbedding.
     """
 
     frequencies: Tensor
 
-    def __init__(self, channels: int, scale: float):
+    def __init__(self, channels: int, scale: float, num_classes: int | None = None):
         super().__init__()
         self.register_buffer("frequencies", torch.randn(channels) * scale)
         width = 4 * channels
         self.dense = nn.ModuleList([nn.Linear(2 * channels, width), nn.Linear(width, width)])
+        self.label = label_embedding(num_classes, width)
 
-    def forward(self, t: Tensor, like: Tensor) -> Tensor:
-        """Embed t. The waves are computed in float64 where `like` is float64, else in float32."""
+    def forward(self, t: Tensor, like: Tensor, label: Tensor | None = None) -> Tensor:
+        """Embed t and label, as TimeEmbedding does."""
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         log_t = t.to(dtype).clamp(min=SHORTEST).log()[:, None]
         angle = 2 * math.pi * log_t * self.frequencies.to(dtype)
         e = torch.cat([angle.sin(), angle.cos()], dim=1).to(like.dtype)
-        return F.silu(self.dense[1](F.silu(self.dense[0](e))))
+        return F.silu(with_label(self.dense[1](F.silu(self.dense[0](e))), self.label, label))
+
+
+def _embedding(kind: str, channels: int, scale: float, num_classes: int | None) -> nn.Module:
+    if kind == "fourier":
+        return FourierEmbedding(channels, scale, num_classes)
+    return TimeEmbedding(channels, num_classes)
 
 
 def _groups(channels: int) -> int:

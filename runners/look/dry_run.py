@@ -37,11 +37,13 @@ def dry_run(config: Config, options: Options) -> Iterator[str]:
     yield from _data(config, options)
 
 
-def _input(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+def _input(config: Config) -> tuple[torch.Tensor, ...]:
+    """State, time and, for a network with classes, label."""
     data = config.data
     channels = data.channels * config.process().groups
     shape = (1, channels, data.image_size, data.image_size)
-    return torch.zeros(shape, device="meta"), torch.zeros(1, device="meta")
+    label = [torch.zeros(1, dtype=torch.int64, device="meta")] if data.classes else []
+    return torch.zeros(shape, device="meta"), torch.zeros(1, device="meta"), *label
 
 
 def flops(network: nn.Module, config: Config) -> tuple[int, int]:
@@ -49,10 +51,9 @@ def flops(network: nn.Module, config: Config) -> tuple[int, int]:
 
     The network is on the meta device. Only matrix products, convolutions and attention are counted.
     """
-    x, t = _input(config)
     counter = FlopCounterMode(display=False)
     with counter:
-        answer = network(x, t)
+        answer = network(*_input(config))
         forward = counter.get_total_flops()
         answer.sum().backward()
     return forward, counter.get_total_flops()

@@ -14,6 +14,7 @@ from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
 from runners.measure.window import Window
+from runners.model.classes import told_labels
 from runners.sampling.blocks import blocks
 
 HELD_OUT_BLOCK = 64  # images per draw of times and noise; a batch size would change the draws
@@ -39,8 +40,9 @@ def held_out_loss(
         x0 = to_model(dataset.images(parts[number]), config.data).to(ranks.device)
         t, _ = times.sample(len(x0))
         t, noise = t.to(ranks.device), denoiser.process.noise(x0)
+        label = told_labels(config, dataset, parts[number], ranks.device)
         with autocast(config.training.precision, ranks.device):
-            values = loss(denoiser, x0, t, noise, **config.loss.options)
+            values = loss(denoiser.given(label), x0, t, noise, **config.loss.options)
         window.add(t, values.float())
     values_by_name = window.report()
     del values_by_name["images_per_second"]

@@ -21,6 +21,7 @@ from functions.likelihood import bits_per_dimension
 from functions.process import VariancePreserving
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
+from runners.model.classes import told_labels
 from runners.sampling.blocks import blocks
 from runners.sampling.noise import Noise
 
@@ -77,7 +78,8 @@ def bound(
     for part, x0 in _images(dataset, config, ranks, most, "bound"):
         noise = Noise(config.seed, part)
         with torch.no_grad():
-            found = bits_per_dimension(denoiser, x0, times, noise, clip)
+            told = denoiser.given(told_labels(config, dataset, part, ranks.device))
+            found = bits_per_dimension(told, x0, times, noise, clip)
         rows.append(torch.cat([found.total[:, None], found.prior[:, None], found.terms], 1).cpu())
         indices += part
     every = _gathered(torch.cat(rows), indices, ranks)
@@ -106,7 +108,8 @@ def flow(
         noise = Noise(config.seed, part)
         uniform = torch.special.ndtr(noise(x0.double()))
         x = x0 if spread else (x0 + (uniform - 0.5) * width).to(x0)
-        nats, count = log_density(denoiser, x, noise)
+        told = denoiser.given(told_labels(config, dataset, part, ranks.device))
+        nats, count = log_density(told, x, noise)
         rows.append(-nats / (x0[0].numel() * math.log(2)) - math.log2(width))
         indices += part
         evaluations.append(count)

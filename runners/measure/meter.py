@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from functions import metrics
 from models.features import Extractor
 from runners.machine.processes import Ranks
 from runners.measure import evaluate, reference
+from runners.measure.by_class import AGREEMENT, by_class, seen_classes
+from runners.model.classes import labels_of
 
 NEIGHBOURS = 8  # images of which the nearest training image is looked for
 AT_ONCE = 256  # features whose distances from all training images are held in memory
@@ -42,6 +45,7 @@ class Meter:
         )
         self.parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self.first = torch.empty(0)  # features of the first images of the last figures
+        self.by_class: dict[str, Any] | None = None  # of the last figures
 
     def add(self, indices: Any, images: Tensor) -> None:
         """Collect features of uint8 images (n, C, H, W), with their image indices."""
@@ -50,32 +54,49 @@ class Meter:
         )
         self.parts.append((torch.tensor(list(indices)), features, logits))
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self, classes: Sequence[int] = ()) -> dict[str, Any]:
         """Measure all processes' samples in the order of their indices; {} but on the first
         process. Forgets what was collected.
+
+        classes: of the samples in turn, empty for samples without classes.
         """
         empty = torch.empty(0, self.extractor.dim)
         indices = self.ranks.gather(torch.cat([torch.empty(0).long(), *(p[0] for p in self.parts)]))
         features = self.ranks.gather(torch.cat([empty, *(p[1] for p in self.parts)]))
         scored = [p[2] for p in self.parts if p[2] is not None]
         width = torch.tensor([scored[0].shape[1] if scored else 0])
-        classes = int(self.ranks.gather(width).max())  # a process may have had no image at all
+        columns = int(self.ranks.gather(width).max())  # a process may have had no image at all
         logits = (
-            self.ranks.gather(torch.cat([torch.empty(0, classes), *scored])) if classes else None
+            self.ranks.gather(torch.cat([torch.empty(0, columns), *scored])) if columns else None
         )
         self.parts = []
         if not self.ranks.first:
             return {}
         order = indices.argsort()
-        self.first = features[order[:NEIGHBOURS]]
-        return evaluate.measure(
-            features[order],
-            None if logits is None else logits[order],
-            self.reference,
-            self.extractor,
-            self.config,
-            self.ranks.device,
+        features, logits = features[order], None if logits is None else logits[order]
+        self.first = features[:NEIGHBOURS]
+        found = evaluate.measure(
+            features, logits, self.reference, self.extractor, self.config, self.ranks.device
         )
+        return {**found, **self._by_class(classes, indices[order].tolist(), features, logits)}
+
+    def _by_class(
+        self,
+        classes: Sequence[int],
+        indices: Sequence[int],
+        features: Tensor,
+        logits: Tensor | None,
+    ) -> dict[str, float]:
+        """Keep the figures by class, and return how often a classifier sees the class asked for."""
+        self.by_class = None
+        if not classes:
+            return {}
+        trained = self.config.extractor().part.facts.needs_labels  # on these very classes
+        seen = seen_classes(logits if trained else None, self.dataset.labels)
+        asked, real = labels_of(classes, indices), self.reference.features
+        self.by_class = by_class(asked, features, seen, self.dataset, real)
+        overall = self.by_class.get("agreement")
+        return {} if overall is None else {AGREEMENT: overall}
 
     def neighbours(self) -> list[tuple[int, float]]:
         """(index, feature distance) of the training image nearest to each of the first images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from functions.process import Process
 from runners.machine.processes import Ranks
 
-BINS = 48  # equal parts of the training times, 12 in a quartile
+BINS = 40  # equal parts of the training times, 10 in a quartile
 
 
 class Window:
@@ -48,21 +49,31 @@ class Window:
         values["images_per_second"] = float(count.sum()) / max(seconds, 1e-9)
         return values
 
-    def by_time(self, density: tuple[Tensor, Tensor] | None) -> dict[str, list[float]]:
+    def by_time(
+        self, density: tuple[Tensor, Tensor] | None, weight: Callable[[Tensor], Tensor]
+    ) -> dict[str, list[float]]:
         """Sum of the losses ("loss") and their number ("count") by bin since the last call, over
-        all processes; "density": the probability of each bin, where it is known.
+        all processes; where the density of times is known, the probability of each bin ("density")
+        and the mean weight of a loss in it ("weight").
 
-        density: times (n,) and their probabilities (n,), on the CPU.
+        density: times (n,) and their probabilities (n,), on the CPU. weight: of losses at times.
         """
-        total, count = self.ranks.sum(self.sums - self.told).tolist()
+        total, count = self.ranks.sum(self.sums - self.told).cpu()
         self.told = self.sums.clone()
-        values = {"loss": [float(f"{one:.6g}") for one in total], "count": count}
+        values = {"loss": _short(total), "count": count.tolist()}
         if density is not None:
             times, chances = density
-            bins = torch.zeros(BINS, dtype=torch.float64)
-            bins.index_add_(0, self._bin(times), chances.double())
-            values["density"] = [float(f"{one:.6g}") for one in bins.tolist()]
+            here, even = self._bin(times), torch.ones_like(times, dtype=torch.float64)
+            columns = torch.stack([chances.double(), weight(times).double(), even], 1)
+            bins = torch.zeros(BINS, 3, dtype=torch.float64).index_add_(0, here, columns)
+            values["density"] = _short(bins[:, 0])
+            values["weight"] = _short(bins[:, 1] / bins[:, 2].clamp(min=1))
         return values
 
     def _bin(self, t: Tensor) -> Tensor:
         return ((t.double() - self.low) / self.span * BINS).long().clamp(0, BINS - 1)
+
+
+def _short(values: Tensor) -> list[float]:
+    """Numbers of six digits, for a line that is written often."""
+    return [float(f"{value:.6g}") for value in values.tolist()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
+from configs.schema.conditions import check_conditions
 from configs.values import plain, show
 from functions.denoiser import Denoiser
 from functions.process import Process
@@ -32,13 +33,14 @@ DATA = ("dataset", "category", "image_size", "channels", *SCALING)  # equal in r
 class Model:
     """A network that can be sampled from, in evaluation mode on its device, and its weights.
 
-    config: the command's, as `adopt` changed it.
+    config: the command's, as `adopt` changed it; guide: the denoiser that it is guided away from.
     """
 
     config: Config
     process: Process
     network: nn.Module
     weights: Weights
+    guide: Denoiser | None = None
 
     def denoiser(self, clip: bool = False) -> Denoiser:
         """The config's denoiser; clip: x0 is clipped to the data's range."""
@@ -46,8 +48,10 @@ class Model:
 
 
 def weights_for(config: Config, options: Options) -> Weights:
-    """The weights that a command means, of the average that its config names."""
-    return weights.chosen(all_weights(config, options), config.sampling.ema)
+    """The weights that a command means, of the average that its config names, with its guide's."""
+    found = weights.chosen(all_weights(config, options), config.sampling.ema)
+    guide = config.sampling.guide
+    return replace(found, guide=weights.guide(guide, options.logs)) if guide else found
 
 
 def all_weights(config: Config, options: Options) -> list[Weights]:
@@ -58,11 +62,21 @@ def all_weights(config: Config, options: Options) -> list[Weights]:
 
 
 def adopt(config: Config, found: Weights) -> Config:
-    """The config with the network, process and scaling of the data that the checkpoint holds; a
-    warning says where they differ. Foreign weights bring none.
+    """The config with the network, process, classes and scaling of the data that the checkpoint
+    holds; a warning says where they differ. Foreign weights bring none.
 
-    Raises ConfigError for images of another shape.
+    Raises ConfigError for images of another shape, for classes and guidance that the model does not
+    have, and for a guide that is no version of it.
     """
+    config = _adopt(config, found)
+    if problems := check_conditions(config):
+        raise ConfigError(*(f"{found.source}: {problem}" for problem in problems))
+    if found.guide is not None:
+        _require_guide(config, found.guide)
+    return config
+
+
+def _adopt(config: Config, found: Weights) -> Config:
     if found.config is None:
         return config
     saved, source = from_values(found.config, found.source), found.source
@@ -76,18 +90,57 @@ def adopt(config: Config, found: Weights) -> Config:
     scaling = {key: getattr(saved.data, key) for key in SCALING}
     if scaling != scaling_of(config):
         log.warning("%s: its own scaling of the data is used, not the config's", source)
-    data = config.data.model_copy(update=scaling)
+    data = config.data.model_copy(update={**scaling, "classes": saved.data.classes})
+    dropout = {"label_dropout": saved.training.label_dropout}
+    training = config.training.model_copy(update=dropout)
     update = {"model": saved.model, "diffusion": saved.diffusion, "data": data}
-    return config.model_copy(update=update)
+    return config.model_copy(update={**update, "training": training})
+
+
+def _require_guide(config: Config, guide: Weights) -> None:
+    """Check that a guide knows the same images, classes and process as the model of this config.
+    Raises ConfigError that says what differs.
+    """
+    if guide.config is None:  # foreign weights are described by the config itself
+        return
+    own = from_values(guide.config, guide.source)
+    what = {"predicts", "mixed_score"}  # may be others: noise is compared with noise
+    data = {"image_size", "channels", "classes", *SCALING}
+    for section, ours, theirs in (
+        ("data", config.data.model_dump(include=data), own.data.model_dump(include=data)),
+        (
+            "diffusion",
+            config.diffusion.model_dump(exclude=what),
+            own.diffusion.model_dump(exclude=what),
+        ),
+    ):
+        for key in dict.fromkeys([*ours, *theirs]):
+            if (a := ours.get(key)) != (b := theirs.get(key)):
+                raise ConfigError(
+                    f"--guide {config.sampling.guide}: {guide.source} was trained with "
+                    f"{section}.{key} {show(b)}, the model with {show(a)}; take a guide of the same"
+                )
 
 
 def open_model(config: Config, found: Weights, device: torch.device) -> Model:
-    """Build the network that the checkpoint (else the config) describes, and load the weights."""
+    """Build the network that the checkpoint (else the config) describes, and load the weights; the
+    same for a guide.
+    """
     config = adopt(config, found)
+    network, process = _network(config, found, device), config.process()
+    if found.guide is None:
+        return Model(config, process, network, found)
+    own = config
+    if found.guide.config is not None:
+        own = from_values(found.guide.config, found.guide.source)
+    guide = own.denoiser(_network(own, found.guide, device), process)
+    return Model(config, process, network, found, guide)
+
+
+def _network(config: Config, found: Weights, device: torch.device) -> nn.Module:
     network = build(config.model.name, **network_options(config, found))
     found.into(network)
-    network = laid_out(network.eval(), config, device)
-    return Model(config, config.process(), network, found)
+    return laid_out(network.eval(), config, device)
 
 
 def network_options(config: Config, found: Weights) -> dict[str, Any]:

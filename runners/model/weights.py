@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from configs.schema import Config, ConfigError
+from configs.schema.problems import nearest
 from datasets import SOURCES
 from models import checkpoint, interop
 
@@ -26,7 +27,7 @@ class Weights:
     rate), "ema 500000" (a half-life in images), "raw", or what a foreign file says; step: of the
     training, None where a foreign file does not say it. config: the one inside a file of ours,
     data: its identity of the training images. options: of the network, those that a foreign file
-    says.
+    says. guide: weights of the model that guides these.
     """
 
     state: dict[str, Tensor]
@@ -37,6 +38,7 @@ class Weights:
     config: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
+    guide: Weights | None = None
 
     def into(self, network: nn.Module) -> None:
         """Load strictly. Raises ValueError that names the file and what does not fit."""
@@ -105,6 +107,29 @@ def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
         there = ", ".join(foreign)
         raise ConfigError(f"{run} holds no ckpt.pth; name one of {there}: --sampling.ckpt_id N")
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
+
+
+def guide(text: str, logs: Path) -> Weights:
+    """The first average of a file, or of a run below `logs` (`DOC`, or `DOC:STEP` at that step).
+    Raises ConfigError where there is none.
+    """
+    if Path(text).is_file():
+        return of_file(Path(text))[0]
+    doc, _, step = text.partition(":")
+    run = logs / doc
+    if step and not step.isdecimal():
+        raise ConfigError(
+            f"--guide {text}: {step} is no training step; it should be as in DOC:5000"
+        )
+    if not run.is_dir() or ".." in run.parts:
+        known = sorted(path.name for path in logs.iterdir()) if logs.is_dir() else []
+        raise ConfigError(
+            f"--guide {text}: no such file, and no such run in {logs}{nearest(doc, known)}"
+        )
+    if step and not checkpoint.path_of(run, int(step)).exists():
+        there = ", ".join(checkpoint_files(run)) or "no checkpoint"
+        raise ConfigError(f"--guide {text}: {run} has no checkpoint of this step; there is {there}")
+    return of_run(run, int(step) if step else None)[0]
 
 
 def checkpoint_files(run: Path) -> list[str]:

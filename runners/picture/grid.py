@@ -1,9 +1,10 @@
-"""--grid RxC: the first samples of a seed on one sheet."""
+"""--grid RxC: the first samples of a seed on one sheet, a row for each class."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ SIZE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
 )
 @dataclass(frozen=True)
 class GridMode(Mode):
-    """Samples in rows and columns. size: rows x columns, such as 4x8."""
+    """Samples in rows and columns, each row of one class where there are classes. size: rows x
+    columns, such as 4x8.
+    """
 
     size: str
 
@@ -50,12 +53,26 @@ class GridMode(Mode):
         return {"rows": rows, "columns": columns}
 
     def draw(self, session: Session) -> list[Path]:
-        """Write grid.png, image indices 0 to R*C-1 row by row, and the images as {index}.png."""
+        """Write grid.png and its images as {index}.png: image indices 0 to R*C-1 row by row, or of
+        n classes in row r the first images of class r mod n that no row above has.
+        """
         rows, columns = self.shape
-        images = session.samples(rows * columns)
+        asked = session.config.classes()
+        indices = _by_class(rows, columns, len(asked) or 1)
+        order = sorted(chain(*indices))
+        images = dict(zip(order, session.samples(order), strict=True))
         made = sheet(
-            [list(row) for row in images.split(columns)],
+            [[images[index] for index in row] for row in indices],
             title=session.title("Samples"),
+            left=[f"class {asked[row % len(asked)]}" for row in range(rows)] if asked else (),
         )
-        singles = [session.save(f"{index}.png", image) for index, image in enumerate(images)]
+        singles = [session.save(f"{index}.png", images[index]) for index in order]
         return [session.save("grid.png", made), *singles]
+
+
+def _by_class(rows: int, columns: int, classes: int) -> list[list[int]]:
+    """Indices of images in rows; where images are of so many classes in turn, a row has one."""
+    return [
+        [(row // classes * columns + c) * classes + row % classes for c in range(columns)]
+        for row in range(rows)
+    ]

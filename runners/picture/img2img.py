@@ -120,13 +120,13 @@ def _results(session: Session, images: Tensor, begin: Tensor | None) -> Tensor:
     images = images.to(drawer.device)
 
     def some(indices: Sequence[int]) -> Tensor:
-        noise = Noise(drawer.seed, indices)
+        noise, labelled = Noise(drawer.seed, indices), drawer.labelled(indices)
         if begin is None:
-            return drawer.sample(drawer.start(noise, len(indices)), noise)
+            return labelled.sample(drawer.start(noise, len(indices)), noise)
         own = images[[min(i, len(images) - 1) for i in indices]]
         times = begin.to(own.device).expand(len(own))
         x = process.perturb(own, times, noise(process.lift(own))).to(own)
-        return drawer.sample(x, noise)
+        return labelled.sample(x, noise)
 
     return in_blocks(drawer, session.config, len(images), some)
 

@@ -137,10 +137,10 @@ class InpaintMode(Mode):
         where = hole.to(drawer.device)[None, None]
 
         def some(indices: Sequence[int]) -> Tensor:
-            noise = Noise(drawer.seed, indices)
+            noise, labelled = Noise(drawer.seed, indices), drawer.labelled(indices)
             own = images[[min(i // self.fills, len(images) - 1) for i in indices]]
-            project = Known(process, own, where, noise, drawer.x0)
-            return drawer.sample(drawer.start(noise, len(indices)), noise, project)
+            project = Known(process, own, where, noise, labelled.x0)
+            return labelled.sample(drawer.start(noise, len(indices)), noise, project)
 
         drawn = in_blocks(drawer, session.config, len(inputs) * self.fills, some)
         pixels = torch.stack([image.pixels for image in inputs]).repeat_interleave(self.fills, 0)

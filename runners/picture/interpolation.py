@@ -125,14 +125,15 @@ class InterpolationMode(Mode):
 
 def _between_seeds(session: Session, seeds: Sequence[int], where: Sequence[Place]) -> Tensor:
     """Draw images with interpolated noise, uint8 (n, C, H, W). At the corners they are the plain
-    samples, image 0 of each seed, drawn as those are.
+    samples, image 0 of each seed, drawn as those are; all have the class of image 0.
     """
     drawer = session.drawer
 
     def some(indices: Sequence[int]) -> Tensor:
         at = [where[min(i, len(where) - 1)] for i in indices]
         noise = Between([Noise(seed, [0]) for seed in seeds], at)
-        return drawer.sample(drawer.start(noise, len(at)), noise)
+        labelled = drawer.labelled([0] * len(at))
+        return labelled.sample(drawer.start(noise, len(at)), noise)
 
     images = in_blocks(drawer, session.config, len(where), some)
     for seed, corner in zip(seeds, places(len(seeds), 2), strict=True):
@@ -142,17 +143,20 @@ def _between_seeds(session: Session, seeds: Sequence[int], where: Sequence[Place
 
 
 def _between_images(session: Session, inputs: Sequence[Input], where: Sequence[Place]) -> Tensor:
-    """Encode two images, interpolate their states and decode: uint8 (n, C, H, W)."""
+    """Encode two images, interpolate their states and decode, all as the class of image 0: uint8
+    (n, C, H, W).
+    """
     drawer, process, config = session.drawer, session.process, session.config
     into = replace(drawer, plan=inversion(process, session.walk.times))
     log.info("encoding in %d network evaluations", into.plan.nfe)
     x = process.lift(to_data(inputs, config).to(drawer.device))
     with torch.no_grad():
-        ends = list(last_of(into.states(x, torch.randn_like)))
+        ends = list(last_of(into.labelled([0, 0]).states(x, torch.randn_like)))
 
     def some(indices: Sequence[int]) -> Tensor:
         at = [where[min(i, len(where) - 1)] for i in indices]
-        return drawer.sample(torch.stack([between(ends, place) for place in at]), torch.randn_like)
+        x = torch.stack([between(ends, place) for place in at])
+        return drawer.labelled([0] * len(at)).sample(x, torch.randn_like)
 
     return in_blocks(drawer, config, len(where), some)
 

@@ -91,6 +91,9 @@ class Session:
         source = Path(self.options.use_pretrained or "").name
         name = source or self.options.doc or f"published {self.config.data.dataset}"
         parts = [name, str(self.walked or NO_STEP), *([f"noise times {scale}"] if scale else [])]
+        if guidance := self.config.guidance():
+            guide = self.config.sampling.guide
+            parts.append(f"guidance {guidance}{f' from {guide}' if guide else ''}")
         return ", ".join(parts)
 
     def title(self, shown: str, seeded: bool = True) -> str:
@@ -98,9 +101,12 @@ class Session:
         seed = f", seed {self.config.seed}" if seeded else ""
         return f"{shown}\n{self.caption}{seed}"
 
-    def samples(self, count: int) -> Tensor:
-        """Draw the plain samples of indices 0 to count - 1, uint8 (count, C, H, W) on the CPU."""
-        parts = drawn(self.drawer, self.config, range(count))
+    def samples(self, images: int | Sequence[int]) -> Tensor:
+        """Draw plain samples, uint8 (n, C, H, W) on the CPU: of these indices, or the first ones of
+        a number.
+        """
+        indices = range(images) if isinstance(images, int) else images
+        parts = drawn(self.drawer, self.config, indices)
         return torch.cat([images.cpu() for _, images in parts])
 
     def uint8(self, images: Tensor) -> Tensor:

@@ -134,14 +134,16 @@ class SequenceMode(Mode):
                 if step == len(times) - 1:
                     finite(x, indices)
                 if step in views:
-                    views[step].append(self._views(session, x, times[step]))
+                    views[step].append(self._views(session, indices, x, times[step]))
         return [
             Frame(step, times[step], levels(session.process, times[step]), _joined(views[step]))
             for step in shown
         ]
 
-    def _views(self, session: Session, x: Tensor, t: float) -> dict[str, Tensor]:
-        """Turn states x (n, ...) at t into images by name, uint8 (n, C, H, W)."""
+    def _views(
+        self, session: Session, indices: Sequence[int], x: Tensor, t: float
+    ) -> dict[str, Tensor]:
+        """Turn states x (n, ...) of these images at t into images by name, uint8 (n, C, H, W)."""
         process, found = session.process, dict[str, Tensor]()
         if self.show != "x0":
             first, *others = process.views(x).items()
@@ -151,7 +153,9 @@ class SequenceMode(Mode):
                 found[f"x: {name}"] = shown.cpu()
         if self.show != "x":
             # at a time that the network does not know, x is clean
-            clean = session.drawer.x0(x, t).nan_to_num() if _evaluated(process, t) else x
+            drawer, clean = session.drawer.labelled(indices), x
+            if _evaluated(process, t):
+                clean = drawer.x0(x, t).nan_to_num()
             found["x0"] = session.uint8(process.drop(clean))
         return found
 
@@ -181,7 +185,7 @@ def _walks(session: Session) -> Iterator[tuple[Sequence[int], Iterator[Tensor]]]
     for indices, together in whole_blocks(drawer, session.config, count):
         noise = Noise(drawer.seed, together)
         x = drawer.start(noise, len(together))
-        states = chain([x], drawer.states(x, noise))
+        states = chain([x], drawer.labelled(together).states(x, noise))
         yield indices, (state[: len(indices)] for state in states)
 
 

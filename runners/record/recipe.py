@@ -14,6 +14,7 @@ FORMAT = 2  # of a recipe in a file; 1 was a flat mapping with names of its own
 # Files of format 1 hold only some of these. None there means unknown, which is no difference.
 MAY_BE_UNKNOWN = ("average", "training_step", "process", "scaling", "imports")
 HEADS = {"process": "process", "sampler": "name", "picture": "mode"}  # which part; the rest: how
+CONDITIONS = ("classes", "guidance", "guide")
 OLD = {  # names in a file of format 1
     **{"weights_sha256": "weights", "weights_kind": "average", "training_step": "training_step"},
     **{"timesteps": "steps", "device_type": "device", "eps_scale": "scale"},
@@ -32,6 +33,8 @@ class Recipe:
     seed, precision, tf32, device ("cpu", "cuda"), scaling (the keys of the data section that belong
     to the weights), quantiser. imports: files that parts came from.
     picture: {"mode": ..., **what it was told}, None for plain samples.
+    classes: "all" or "3,5"; guidance: such as 2:0.2-0.8; guide: SHA-256 of its weights. Each
+    is None where there is none, and then no file holds it.
 
     A recipe that several images share has None for what differs between them. Mappings and lists
     are kept as JSON gives them back, so that what is read equals what was made.
@@ -55,6 +58,9 @@ class Recipe:
     quantiser: str = "uint8, 255 x rounded half up"
     imports: list[dict[str, str]] | None
     picture: Mapping[str, Any] | None = None
+    classes: str | None = None
+    guidance: str | None = None
+    guide: str | None = None
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -64,7 +70,9 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as a file holds it."""
-        return {"format": FORMAT, **asdict(self)}
+        found = asdict(self)
+        unset = [key for key in CONDITIONS if found[key] is None]
+        return {"format": FORMAT, **{k: value for k, value in found.items() if k not in unset}}
 
     @classmethod
     def from_json(cls, found: Any) -> Self:
@@ -93,10 +101,12 @@ class Recipe:
     def shared(self, clip: bool | None) -> Self:
         """Keep what all cells of a sweep share: neither weights, process, sampler, grid nor seed.
 
-        clip: as it was asked for, None for each sampler's own.
+        clip: as it was asked for, None for each sampler's own. All classes are the default, and
+        models without classes may stand beside those that have some.
         """
         own = (*("weights", "average", "training_step", "process", "imports"), *("grid", "steps"))
         varying: dict[str, Any] = dict.fromkeys((*own, "nfe", "seed"))
+        varying["classes"] = None if self.classes == "all" else self.classes
         return replace(self, source="", sampler={"clip": clip}, **varying)
 
     def differs(self, other: Recipe) -> list[str]:

@@ -40,7 +40,7 @@ class Run:
     doc: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("data", "model", "diffusion", "loss", "evaluation"):
+        for name in ("data", "model", "diffusion", "loss", "training", "evaluation"):
             if not isinstance(found := self.section(name), dict):
                 raise ValueError(f"config.{name} is {values.show(json.dumps(found))}, no mapping")
 

@@ -57,7 +57,7 @@ def write_report(options: Options, config: Config | None = None) -> None:
     for one in settings:
         for doc, run in one.docs.items():
             folder = Path(run.run)
-            runs.setdefault(doc, folder if folder.is_dir() else options.logs / doc)
+            runs.setdefault(doc, folder if folder.is_dir() else options.logs / (run.doc or doc))
     out.mkdir(parents=True, exist_ok=True)
     board = exp / "tensorboard" / out.relative_to(exp)
     with sweep_folder.guard(out):

@@ -167,6 +167,23 @@ def density_of_times(found: Sequence[ByTime | None]) -> str:
     return svg[0]
 
 
+def weight_by_time(found: Sequence[ByTime | None]) -> str:
+    """Draw weights of losses (log axis) by training time; None: of a run without them."""
+    with chart("Weight of the loss by training time") as (axes, svg):
+        weights = []
+        for index, one in enumerate(found):
+            if one is not None and one.weight is not None:
+                colour = nth_colour(index).colour
+                axes.stairs(one.weight, _edges(one), baseline=None, color=colour)
+                weights.append(one.weight)
+        axes.set_yscale("log", nonpositive="mask")
+        values = np.concatenate(weights)
+        plain_log(axes.yaxis, values[values > 0])
+        axes.set_xlabel(TIMES)
+        axes.set_ylabel("weight of the loss (log)")
+    return svg[0]
+
+
 def _edges(one: ByTime) -> np.ndarray:
     return np.linspace(0, 1, len(one.loss) + 1)
 

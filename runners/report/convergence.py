@@ -6,16 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
+from scipy.special import stdtrit
 
 from runners.report.comparison import Comparison, Point
 from runners.report.ranking import level
 from runners.report.schemes import Scheme, schemes
+from runners.report.statistics import CONFIDENCE
 
 SHARES = (1.0, 0.5, 0.25)  # of the baseline's images, after which its quality is a level to reach
 LEVELS = 64  # levels over which the ratio of all levels is averaged
-RESAMPLES, TAIL = 2000, 0.025  # of the bootstrap; a 95 % interval
+RESAMPLES = 2000  # of the bootstrap
 ROUNDING = 1e-9  # of a logarithm
 BELOW, EXACT, ABOVE = -1, 0, 1  # a number is an upper bound, known, a lower bound
 
@@ -161,8 +164,8 @@ def ratios_of(base: Curve, other: Curve) -> list[Ratio]:
     """Ratios of images at the quality that the baseline has after SHARES of its images, and their
     geometric mean over all levels that both reach.
 
-    The interval is a bootstrap over the runs of both, drawn independently; levels are those of the
-    drawn baseline.
+    The interval is a percentile bootstrap over the runs of both, drawn independently, widened for
+    their small numbers; levels are those of the drawn baseline.
     """
     shares = [share for share in SHARES if share * base.images[-1] >= base.images[0]]
     levels, images, reached, kinds, ratio = _compare(base, other, base.mean, other.mean, shares)
@@ -175,7 +178,11 @@ def ratios_of(base: Curve, other: Curve) -> list[Ratio]:
         ]
         columns = zip(*(one[4] for one in drawn), strict=True)
         column_kinds = zip(*(one[3] for one in drawn), strict=True)
-        ends = [_interval(*both) for both in zip(columns, column_kinds, strict=True)]
+        widened = _widening(base, other)
+        ends = [
+            _interval(column, kind, centre, widened)
+            for column, kind, centre in zip(columns, column_kinds, ratio, strict=True)
+        ]
     found = []
     for i, share in enumerate([*shares, None]):
         both = (math.nan, Bound(math.nan))
@@ -213,12 +220,31 @@ def _compare(
     return levels, images, reached, np.r_[kinds, EXACT], ratios
 
 
-def _interval(ratios: Sequence[float], kinds: Sequence[int]) -> tuple[Bound | None, Bound | None]:
-    """Ends of the 95 % interval; a ratio that is a bound counts as beyond every number there."""
+def _interval(
+    ratios: Sequence[float], kinds: Sequence[int], centre: float, widened: float
+) -> tuple[Bound | None, Bound | None]:
+    """Ends of the 95 % interval; a ratio that is a bound counts as beyond every number there.
+
+    widened: by how much the logarithms of the ends move away from that of the centre.
+    """
     known = [(r, -int(k)) for r, k in zip(ratios, kinds, strict=True) if not math.isnan(r)]
-    ordered = sorted(known, key=lambda one: (one[1], one[0]))
-    if not ordered:
+    if not known:
         return None, None
+    ordered = sorted(known, key=lambda one: (one[1], one[0]))
     last = len(ordered) - 1
-    low, high = ordered[math.floor(TAIL * last)], ordered[math.ceil((1 - TAIL) * last)]
-    return Bound(*low), Bound(*high)
+    ends = ordered[math.floor((1 - CONFIDENCE) * last)], ordered[math.ceil(CONFIDENCE * last)]
+    low, high = (
+        Bound(end if kind == open_to else centre * (end / centre) ** widened, kind)
+        for (end, kind), open_to in zip(ends, (BELOW, ABOVE), strict=True)
+    )
+    return low, high
+
+
+def _widening(base: Curve, other: Curve) -> float:
+    """Factor by which a bootstrap over so few runs is too narrow: it takes n for n - 1 and the
+    normal for Student's t distribution.
+    """
+    one, two = len(base.runs), len(other.runs)
+    fewest = min(one, two)
+    quantile = float(stdtrit(one + two - 2, CONFIDENCE)) / NormalDist().inv_cdf(CONFIDENCE)
+    return math.sqrt(fewest / (fewest - 1)) * quantile

@@ -35,7 +35,7 @@ def sentence(speed: Convergence) -> str:
         return f"No two snapshots have a finite {label}."
     base, *others = found[-1].curves
     best = markup.number(float(base.mean.min()), digits)
-    text = f"{label} {best}, the best of {base.label}, takes it {images(_when(base))} images"
+    text = f"{base.label} reaches its best {label}, {best}, after {images(_when(base))} images"
     for other in others:
         ratio = next((r for r in found[-1].ratios[other.label] if r.share == 1), None)
         if ratio is not None:
@@ -52,7 +52,7 @@ def _needs(ratio: Ratio) -> str:
     if needed.kind == ABOVE:
         return f"has not reached it after {images(needed.value)}"
     amount = f"{'at most ' if needed.kind == BELOW else ''}{images(needed.value)}"
-    text = f"{convergence_tables.bounded(ratio.ratio)} times fewer"
+    text = f"{convergence_tables.bounded(ratio.ratio)} times as fast"
     if spread := convergence_tables.interval(ratio):
         text += f", 95 %: {spread}"
     return f"needs {amount} ({text})"
@@ -130,10 +130,12 @@ def _explained(setting: Setting) -> str:
         "had reached it before its first snapshot. "
     )
     counts = ", ".join(f"{escape(c.label)} {len(c.runs)}" for c in setting.curves)
+    if len({len(c.runs) for c in setting.curves}) == 1:
+        counts = f"{len(base.runs)} each"
     if any(r.low is not None for ratios in setting.ratios.values() for r in ratios):
         words += (
-            "Ranges: 95 % interval, bootstrap over the runs of both (runs: "
-            f"{counts}); of few runs it is too narrow rather than too wide. "
+            "Ranges: 95 % interval, a bootstrap over the runs of both (runs: "
+            f"{counts}), widened for their small number by Student's t. "
         )
     if len(base.runs) == 1 or any(len(other.runs) == 1 for other in others):
         words += "No uncertainty can be given where a scheme has one run."

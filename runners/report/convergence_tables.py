@@ -44,7 +44,7 @@ def ratios(setting: Setting, digits: int) -> Iterator[list[Cell]]:
         return
     levels = {r.share: r for r in found if r.share is not None}
     yield [
-        ("times fewer images",),
+        ("times as fast",),
         *(
             (f"for {number(r.level, digits)}", f"baseline: {images(r.images[0])} images")
             for r in levels.values()

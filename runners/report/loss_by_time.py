@@ -18,13 +18,20 @@ class ByTime:
 
     steps: the first and the last that count; loss: mean by part, NaN where no time was drawn;
     drawn: how often times of a part were drawn, 1 for as often as by even times; density: the same
-    by the density that they were drawn from, None where it is not known.
+    by the density that they were drawn from, weight: of a loss, both at the last step, None where
+    that is not known.
     """
 
     steps: tuple[int, int]
     loss: np.ndarray
     drawn: np.ndarray
     density: np.ndarray | None
+    weight: np.ndarray | None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether losses at some times weigh more than at others."""
+        return self.weight is not None and float(np.ptp(self.weight)) > 0
 
 
 def read_by_time(run: Path) -> ByTime | None:
@@ -39,10 +46,11 @@ def read_by_time(run: Path) -> ByTime | None:
     loss, count = (np.sum([part[key] for part in parts], axis=0) for key in ("loss", "count"))
     with np.errstate(invalid="ignore"):
         mean = np.where(count > 0, loss / count, np.nan)
-    density = parts[-1].get("density")
+    density, weight = parts[-1].get("density"), parts[-1].get("weight")
     return ByTime(
         (before[-1] + 1 if before else 1, end),
         mean,
         count / count.sum() * len(count),
         None if density is None else np.array(density) * len(density),
+        None if weight is None else np.array(weight),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from runners.record.recipe import CONDITIONS
 from runners.record.sweep_folder import Sweep
 from runners.report import markup
 from runners.report.comparison import Comparison, Doc
@@ -96,6 +97,7 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
         "cells": len(sweep.cells),
         "seeds": ", ".join(map(str, sorted({cell.seed for cell in sweep.cells}))),
         "eps scale": recipe.scale,
+        **{key: found for key in CONDITIONS if (found := getattr(recipe, key)) is not None},
         "precision": recipe.precision,
         "TF32": recipe.tf32,
         "scaling of the data": _inline(recipe.scaling or {}),

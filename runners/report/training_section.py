@@ -20,18 +20,23 @@ def section(comparison: Comparison, runs: Mapping[str, Path], axis: str = "steps
     """
     curves: list[Curve] = []
     by_time: list[ByTime | None] = []
-    losses = set()
+    losses, times = set(), set()
     for doc in comparison.runs:
         folder = runs.get(doc.label) or runs.get(doc.name) or Path(doc.run.run)
         if curve := read_curve(name_of(doc), folder, axis, _images_per_update(doc)):
             curves.append(curve)
             by_time.append(read_by_time(folder))
             losses.add(str(doc.run.section("loss")))
+            drawn = str(doc.run.section("training").get("times", "antithetic"))
+            times.add("uniform" if drawn == "antithetic" else drawn)  # of one density
     if not curves:
         return ""
     caption = "Faint: as written. Full: running geometric mean. Hollow markers: held-out images."
     differ = " The docs minimise different losses: heights do not compare."
-    caption += differ if len(losses) > 1 else ""
+    if len(losses) > 1:
+        caption += differ
+    elif len(times) > 1:
+        caption += " The docs draw times differently: heights do not compare, those by time do."
     body = markup.figure(charts.training(curves, axis), caption)
     key = legend([(Style(nth_colour(i).colour), one.title) for i, one in enumerate(curves)])
     more = _by_time(by_time, differ if len(losses) > 1 else "")
@@ -49,6 +54,9 @@ def _by_time(found: Sequence[ByTime | None], differ: str) -> str:
     losses = markup.figure(charts.loss_by_time(found), caption)
     caption = "Faint: as counted over the same steps. Full: the density that times were drawn from."
     drawn = markup.figure(charts.density_of_times(found), caption)
+    if any(one.weighted for one in found if one is not None):
+        caption = "The factor on a loss in the objective, mean over each part of the times."
+        drawn += markup.figure(charts.weight_by_time(found), caption)
     return f'<h3>Losses by training time</h3><div class="beside">{losses}{drawn}</div>'
 
 

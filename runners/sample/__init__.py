@@ -43,12 +43,12 @@ def sample(config: Config, options: Options, ranks: Ranks) -> None:
     log.info("%s", walk)
     meter = open_meter(config, options, ranks) if options.fid else None  # may fail: before drawing
     took = _draw(drawer, config, options, ranks, meter)
-    if recipe.nfe is None and took["nfe"]:
+    if took["nfe"] and took["nfe"] != recipe.nfe:
         log.info("%.1f network evaluations an image", took["nfe"])
     if ranks.first and not options.no_images:
         log.info("%d images in %s", count, folder)
     if meter is not None:
-        figures = meter.figures()
+        figures = meter.figures(drawer.classes)
         if ranks.first:
             write_evaluation(folder, figures, meter, recipe, took, options, ranks)
 

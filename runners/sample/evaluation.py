@@ -36,6 +36,7 @@ def write_evaluation(
     record = {
         "figures": figures,
         "n_samples": meter.config.sampling.n_samples,
+        **({} if meter.by_class is None else {"by_class": meter.by_class}),
         "reference": meter.described(),
         "recipe": recipe.to_json(),
         "took": took,

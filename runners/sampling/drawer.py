@@ -6,6 +6,7 @@ interruption.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,11 @@ from configs.schema import Config
 from functions import adaptive
 from functions.adaptive import Adaptive
 from functions.denoiser import Denoiser, Scaled
+from functions.guidance import Guided, rows_asked
 from functions.plan import Plan, solve
 from runners.machine.precision import autocast
 from runners.machine.processes import Ranks
+from runners.model.classes import labels_of
 from runners.model.load import Model
 from runners.sampling.noise import Noise, Randn
 from runners.sampling.walk import Walk, scale_for
@@ -30,6 +33,7 @@ from runners.sampling.walk import Walk, scale_for
 @dataclass
 class Drawer:
     """Sampler of images by index: denoiser, plan, seed and precision decide them. shape: (C, H, W).
+    classes: image i is of class i mod n of these n; empty for a network without classes.
 
     On a CPU an image is rounded differently in batches of different sizes, because other kernels
     are chosen. There images are therefore always drawn in the same blocks of `block` consecutive
@@ -44,6 +48,8 @@ class Drawer:
     seed: int
     device: torch.device
     precision: str = "fp32"
+    classes: Sequence[int] = ()
+    label: Tensor | None = field(default=None, init=False)
     images: int = field(default=0, init=False)
     rows: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -76,12 +82,22 @@ class Drawer:
     def _together(self, indices: Sequence[int]) -> Tensor:
         began = time.perf_counter()
         noise = Noise(self.seed, indices)
-        sample = self.sample(self.start(noise, len(indices)), noise)
+        own = self.labelled(indices)
+        sample = own.sample(self.start(noise, len(indices)), noise)
+        self.rows = own.rows
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.images += len(indices)
         self.seconds += time.perf_counter() - began
         return sample
+
+    def labelled(self, indices: Sequence[int]) -> Drawer:
+        """This drawer for states of these images only, with their labels."""
+        if not self.classes:
+            return self
+        own, label = copy.copy(self), labels_of(self.classes, indices).to(self.device)
+        own.denoiser, own.label = self.denoiser.given(label), label
+        return own
 
     def start(self, randn: Randn, count: int) -> Tensor:
         """Draw the states (count, ...) where sampling starts."""
@@ -91,11 +107,11 @@ class Drawer:
         self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
     ) -> Iterator[Tensor]:
         """Walk from the state x and yield the state after every step. The caller switches gradients
-        off. project: see `functions.plan.solve`.
+        off. project: see `functions.plan.solve`. With classes: of a `labelled` drawer.
         """
         if isinstance(self.plan, Plan):
             return solve(self.plan, self._predict, x, randn, project)
-        return adaptive.solve(self.plan, self._predict, x, project=project)
+        return adaptive.solve(self.plan, self._predict, x, project=project, label=self.label)
 
     def sample(
         self, x: Tensor, randn: Randn, project: Callable[[Tensor, float], Tensor] | None = None
@@ -103,31 +119,38 @@ class Drawer:
         """Walk from the state x and return the data (n, C, H, W) at the end; see `states`."""
         return self.denoiser.process.drop(last_of(self.states(x, randn, project)))
 
-    def x0(self, x: Tensor, t: Tensor | float) -> Tensor:
+    def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Clean states expected behind x at t, computed in the walk's precision."""
         with autocast(self.precision, self.device):
-            return self.denoiser.x0(x, t).to(x.dtype)
+            return self.denoiser.x0(x, t, label).to(x.dtype)
 
-    def _predict(self, x: Tensor, t: Tensor | float) -> Any:
-        self.rows += len(x)
+    def _predict(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Any:
+        """Answer in the plan's basis. label: of these rows, where they are not all rows."""
+        self.rows += len(x) * rows_asked(self.denoiser, t)
         if isinstance(self.plan, Plan) and self.plan.learned:
             with autocast(self.precision, self.device):
-                clean, v = self.denoiser.posterior(x, t)
+                clean, v = self.denoiser.posterior(x, t, label)
             assert v is not None  # the config was checked
             return clean.to(x.dtype), (v.to(x.dtype) + 1) / 2
         if self.plan.basis == "x0":
-            return self.x0(x, t)
+            return self.x0(x, t, label)
         with autocast(self.precision, self.device):
-            return self.denoiser.eps(x, t).to(x.dtype)
+            return self.denoiser.eps(x, t, label).to(x.dtype)
 
 
 def drawer_for(model: Model, config: Config, walk: Walk, device: torch.device) -> Drawer:
-    """The drawer of the config's images along this walk, with its clipping and eps scale."""
+    """The drawer of the config's images along this walk: their classes and guidance, the clipping
+    and the eps scale.
+    """
     denoiser, data = model.denoiser(config.sampler().clip), config.data
+    if asked := config.guidance():
+        levels = asked.low, asked.high
+        denoiser = Guided(denoiser, asked.weight, *levels, config.no_class, model.guide)
     if scale := scale_for(config, model.process):
         denoiser = Scaled(denoiser, scale)
     shape = (data.channels, data.image_size, data.image_size)
-    return Drawer(denoiser, walk.plan, shape, config.seed, device, config.sampling.precision)
+    how = config.sampling.precision, config.classes()
+    return Drawer(denoiser, walk.plan, shape, config.seed, device, *how)
 
 
 def last_of(states: Iterator[Tensor]) -> Tensor:

@@ -44,4 +44,16 @@ def recipe_of(
         scaling=scaling_of(config),
         imports=imports.records(config.image_parts()),
         picture=picture,
+        **_conditions(weights, config),
     )
+
+
+def _conditions(weights: Weights, config: Config) -> dict[str, Any]:
+    """Classes and guidance of the images, as far as there are any."""
+    asked, classes = config.guidance(), config.classes()
+    every = classes == tuple(range(len(classes))) == tuple(range(int(config.data.classes)))
+    return {
+        "classes": None if not classes else "all" if every else ",".join(map(str, classes)),
+        "guidance": None if asked is None else str(asked),
+        "guide": None if weights.guide is None or asked is None else weights.guide.sha256,
+    }

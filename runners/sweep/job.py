@@ -136,15 +136,16 @@ class Job:
             progress.advance(task, len(part) / len(mine))
             if stop:
                 _leave(stop)
-        figures = self.meter.figures()
+        figures = self.meter.figures(drawer.classes)
         nfe, per_image, seconds = drawer.counted(self.ranks)
         if task.pictured:
             self._keep(task, shown)
         if not self.ranks.first:
             return task.cell
+        known = None if task.recipe.guidance else task.walk.plan.nfe  # guidance asks for more rows
         result = Result(
             recipe=task.recipe,
-            nfe=task.walk.plan.nfe or round(nfe, 3),
+            nfe=known or round(nfe, 3),
             figures=figures,
             seconds=round(seconds, 4),
             seconds_per_image=per_image,

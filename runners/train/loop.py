@@ -24,6 +24,7 @@ from runners.train.trainer import NonFiniteLossError, Step, Trainer
 
 log = logging.getLogger("skip_step")
 
+PARTS = 20  # of a training, each of which has its losses by training time written
 VALIDATED = 2048  # held-out images looked at while training; --test looks at all
 
 
@@ -81,9 +82,12 @@ class TrainingRun:
             journal.advance(step)
             stopping = self.ranks.any(bool(stop))[0]
             last = step.step >= self.total
-            if last or stopping or step.step % training.snapshot_freq == 0:
-                # With each checkpoint: a resumption goes on where these lines end.
-                journal.line(step, {"by_time": window.by_time(self.trainer.times.density())})
+            saving = last or stopping or step.step % training.snapshot_freq == 0
+            if saving or step.step % max(1, self.total // PARTS) == 0:
+                # With each checkpoint too: a resumption goes on where these lines end.
+                density = self.trainer.times.density()
+                journal.line(step, {"by_time": window.by_time(density, self.trainer.weight)})
+            if saving:
                 self.save()
             if stopping and not last:
                 log.warning("stopped at step %d; --resume_training goes on", step.step)

@@ -18,7 +18,9 @@ STEPS = 50  # of sampling
 
 
 def draw_sheet(denoiser: Denoiser, config: Config, device: torch.device) -> Image.Image:
-    """Draw SHOWN samples by DEIS of order 0 (DDIM, on any process) in at most STEPS steps."""
+    """Draw SHOWN samples by DEIS of order 0 (DDIM, on any process) in at most STEPS steps, of all
+    classes in turn.
+    """
     process, data = denoiser.process, config.data
     sampling = config.sampling.model_copy(
         update={
@@ -29,7 +31,8 @@ def draw_sheet(denoiser: Denoiser, config: Config, device: torch.device) -> Imag
     )
     plan = walk_for(config.model_copy(update={"sampling": sampling}), process).plan
     shape = (data.channels, data.image_size, data.image_size)
-    drawer = Drawer(denoiser, plan, shape, config.seed, device)
+    classes = range(int(data.classes))
+    drawer = Drawer(denoiser, plan, shape, config.seed, device, classes=classes)
     size = config.sampling.batch_size
     parts = [
         to_uint8(drawer(range(i, min(i + size, SHOWN))).nan_to_num(), data).cpu()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.schema import Config, ConfigError
-from datasets.transforms import random_flip, to_model
+from datasets.transforms import drop_labels, random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
 from models import build
@@ -114,14 +114,15 @@ class Trainer:
     def steps(
         self, batches: Iterator[tuple[Tensor, Tensor | None]], total: float = math.inf
     ) -> Iterator[Step]:
-        """Train on uint8 batches (b, C, H, W), this process' share of each, and yield every step.
+        """Train on uint8 batches (b, C, H, W) with their labels (b,), this process' share of each,
+        and yield every step.
 
         total: updates of the whole training, for a learning rate that is annealed to its end.
         Raises NonFiniteLossError before the update that would spoil the weights.
         """
         began = time.perf_counter() - self.seconds
-        for images, _ in batches:
-            loss, t, norm, lr = self._step(images, total)
+        for images, labels in batches:
+            loss, t, norm, lr = self._step(images, labels, total)
             self.seconds = time.perf_counter() - began
             yield Step(self.step, self.images, self.seconds, loss, t, norm, lr)
 
@@ -139,7 +140,9 @@ class Trainer:
         finally:
             self.network.train()
 
-    def _step(self, images: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    def _step(
+        self, images: Tensor, labels: Tensor | None, total: float
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
         seed_step(self.config.seed, self.ranks.rank, self.step)
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
@@ -148,7 +151,8 @@ class Trainer:
         t, importance = self.times.sample(len(x0))
         drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
         t, importance, weight = (v.to(self.ranks.device) for v in drawn)
-        loss = self._backward(x0, t, self.denoiser.process.noise(x0), importance, weight)
+        noise = self.denoiser.process.noise(x0)
+        loss = self._backward(x0, t, noise, importance, weight, self._conditions(labels))
         lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
@@ -164,13 +168,28 @@ class Trainer:
         self.step += 1
         return loss, t, norm, lr
 
+    def _conditions(self, labels: Tensor | None) -> Tensor | None:
+        """Labels that the network is told, some of them dropped; None without data.classes."""
+        if not self.config.data.classes:
+            return None
+        assert labels is not None
+        if (none := self.config.no_class) is not None:
+            labels = drop_labels(labels, self.config.training.label_dropout, none)
+        return labels.to(self.ranks.device, non_blocking=True)
+
     def _learn(self, t: Tensor, loss: Tensor) -> None:
         """Show the density of times the weighted losses (b,) of all processes, in their order."""
         rows = self.ranks.gather(torch.stack([t.double(), loss.double()], 1))
         self.times.update(rows[:, 0].to(t.dtype), rows[:, 1])
 
     def _backward(
-        self, x0: Tensor, t: Tensor, noise: Tensor, importance: Tensor, weight: Tensor
+        self,
+        x0: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        importance: Tensor,
+        weight: Tensor,
+        label: Tensor | None,
     ) -> Tensor:
         """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
         the losses (b,), unweighted.
@@ -182,13 +201,12 @@ class Trainer:
         losses = []
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
+            denoiser = self.denoiser.given(None if label is None else label[part])
             with self._sync(begin + size >= count):
                 given = {"weight": weight[part]} if self.weighs_itself else {}
                 options = {**self.config.loss.options, **given}
                 with autocast(self.config.training.precision, x0.device):
-                    loss = self.loss(
-                        self.denoiser, x0[part], t[part], noise[part], **options
-                    ).float()
+                    loss = self.loss(denoiser, x0[part], t[part], noise[part], **options).float()
                 weighed = loss if self.weighs_itself else weight[part] * loss
                 self.scaler.scale((importance[part] * weighed).sum() * scale).backward()
             losses.append(loss.detach())

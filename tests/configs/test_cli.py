@@ -77,7 +77,7 @@ def refused(capsys, argv, code=2):
         (["--config", "cifar10.yml", "--doc", ""], "--doc ''"),
         ([*CIFAR, "--sample", "--images", "-i", "/tmp"], "--image_folder '/tmp'"),
         ([*CIFAR, "-i", "a"], "--image_folder needs --sample"),
-        ([*CIFAR, "--axis", "images"], "--axis needs --sweep or --report"),
+        ([*CIFAR, "--axis", "images"], "--axis needs --sweep, --curve or"),
         (
             ["--report", "--name", "s", "--axis", "image"],
             "--axis image: should be steps, im",

@@ -127,10 +127,15 @@ def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resuming_changes_nothing_on_two_processes(tmp_path: Path) -> None:
-    train(tmp_path, "whole", LAST, processes=2)
-    train(tmp_path, "parts", 4, processes=2)
-    train(tmp_path, "parts", LAST, "--resume_training", processes=2)
+    more = ("--training.grad_accum", "2", "--training.micro_batch", "3")
+    train(tmp_path, "whole", LAST, *more, processes=2)
+    train(tmp_path, "parts", 4, *more, processes=2)
+    train(tmp_path, "parts", LAST, "--resume_training", *more, processes=2)
     same(tmp_path / "logs/whole", tmp_path / "logs/parts")
+    lines = (tmp_path / "logs/parts/metrics.jsonl").read_text().splitlines()
+    found = [record for record in map(json.loads, lines) if "by_time" in record]
+    assert [record["images"] for record in found] == [24 * step for step in range(1, LAST + 1)]
+    assert all(sum(record["by_time"]["count"]) == 24 for record in found)  # of both processes
 
 
 @pytest.mark.slow

@@ -193,6 +193,20 @@ def test_steps_are_what_was_asked(exp: Path, capsys) -> None:
     assert "30 steps, 30 network evaluations" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_respaced_steps_are_those_of_the_sections(exp: Path, capsys) -> None:
+    words = words_for(exp, "respaced", "--images", "--skip_type", "respaced:3,2")
+    del words[words.index("--timesteps") : words.index("--timesteps") + 2]
+    words[words.index("--n_samples") + 1] = "1"
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "respaced:3+2: 5 steps, 5 network evaluations" in said and "asked" not in said
+    assert main([*words, "--timesteps", "7", "-i", "other"]) == 2
+    said = capsys.readouterr().err
+    assert "--timesteps: sampling.timesteps: 7 does not fit skip_type respaced:3+2, which" in said
+    assert not (exp / "image_samples/other").exists()
+
+
 def test_a_checkpoint_alone_is_enough(exp: Path, expected, tmp_path: Path) -> None:
     (path,) = (exp / "logs/digits").glob("ckpt_*.pth")
     alone = tmp_path / "alone.pth"

@@ -358,6 +358,8 @@ def test_moved_aside_when_told(exp: Path) -> None:
         ("ddim@quat", "3", [], "did you mean quad?"),
         ("rk45:0", None, [], "--samplers rk45:0: rtol"),
         ("ddim", "3", ["--eps_scale", "skip:0"], "it should be a whole number, at least 1"),
+        ("ddim@respaced:3+2", "4", [], "--timesteps 4: ddim@respaced:3+2 has 5 steps; add 5 to"),
+        ("ddim@respaced:ddim300", None, [], "--samplers ddim@respaced:ddim300: respaced:ddim3"),
         ("rk45", "3", [], "--timesteps has no effect with rk45"),
         ("ddim", "3", ["--n_samples", "3"], "a sweep needs at least 4"),
         ("ddim", "3", ["--evaluation.metrics", "[kid]"], "a sweep ranks by distance; name it too"),
@@ -373,6 +375,14 @@ def test_what_cannot_be_is_refused_before_anything_is_drawn(
     error = capsys.readouterr().err.partition("error: ")[2]
     assert told in error and error.count("\n") == 1
     assert not (exp / "sweeps/never").exists()
+
+
+@pytest.mark.slow
+def test_a_grid_that_says_its_own_steps_has_these(exp: Path) -> None:
+    assert main(words(exp, "own", "ddim@respaced:2+1,ddim@respaced:ddim4", None)) == 0
+    assert keys(exp, "own") == ["a|ddim@respaced:2+1|3|1234", "a|ddim@respaced:ddim4|4|1234"]
+    assert main(words(exp, "own", "ddim@respaced:2+1,ddim", "3,4")) == 0
+    assert keys(exp, "own")[2:] == ["a|ddim@uniform|3|1234", "a|ddim@uniform|4|1234"]
 
 
 @pytest.mark.slow

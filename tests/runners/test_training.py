@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from configs.schema import Config, load
+from datasets import get_dataset
 from functions.loss import LOSSES
 from functions.times import TIMES
 from functions.weights import p2
 from main import main
 from models import checkpoint
 from runners.machine.processes import Ranks
+from runners.measure.held_out import held_out_loss
 from runners.train.journal import forget, memory
 from runners.train.trainer import new_trainer
 from tests.commands import TINY
@@ -162,8 +164,8 @@ def test_losses_by_time_are_written_with_every_checkpoint(tmp_path: Path) -> Non
     checkpoint.path_of(tmp_path / "logs/d", 5).unlink()  # as if killed at step 5
     lines = train(tmp_path, "--training.snapshot_freq", "2", "--resume_training")
     found = {line["step"]: line["by_time"] for line in lines if "by_time" in line}
-    assert list(found) == [2, 4, 5]
-    assert [sum(by_time["count"]) for by_time in found.values()] == [24, 24, 12]
+    assert list(found) == [1, 2, 3, 4, 5]
+    assert [sum(by_time["count"]) for by_time in found.values()] == [12] * 5
     assert sum(found[5]["density"]) == pytest.approx(1, abs=1e-4)
 
 
@@ -260,38 +262,31 @@ def weighed(*keys: tuple[str, str]):
     trainer.optimizer.step = lambda *_: None
     trainer.optimizer.zero_grad = lambda **_: None
     (step,) = steps_of(trainer, 1)
-    return step, torch.cat([p.grad.flatten() for p in trainer.network.parameters()]), trainer
+    return step, gradient_of(trainer), trainer
+
+
+def gradient_of(trainer):
+    return torch.cat([p.grad.flatten() for p in trainer.network.parameters()])
 
 
 @pytest.mark.parametrize("predicts", ["eps", "x0"])
 def test_a_weight_moves_the_gradient_and_no_loss_that_is_logged(predicts: str) -> None:
     keys = [("diffusion.predicts", predicts), ("loss.name", "simple"), ("model.dropout", "0")]
     keys += [("optim.grad_clip", "null")]
-    plain, _, trainer = weighed(*keys)
+    plain, unweighted, trainer = weighed(*keys)
     step, gradient, _ = weighed(
         *keys, ("training.weight", "p2:1:0.5"), ("training.micro_batch", "4")
     )
     assert torch.equal(step.t, plain.t)
     torch.testing.assert_close(step.loss, plain.loss)
     weight = p2(trainer.denoiser.process, plain.t, 1.0, 0.5, predicts).float()
+    draw = trainer.times.sample
+    trainer.times.sample = lambda n: (draw(n)[0], weight)  # importance weights act alike
     trainer.network.zero_grad(set_to_none=True)
-    trainer._backward(*captured(trainer), weight, torch.ones(12))  # as importance weights
-    want = torch.cat([p.grad.flatten() for p in trainer.network.parameters()])
-    torch.testing.assert_close(gradient, want, rtol=1e-4, atol=1e-6)
-    assert not torch.allclose(gradient, weighed(*keys)[1], rtol=0.1)
-
-
-def captured(trainer):
-    """x0, t and noise of the first step."""
-    found, original = [], trainer._backward
-    trainer._backward = lambda *given: found.append(given[:3]) or original(*given)
     trainer.step = 0
     next(steps_of(trainer, 1))
-    trainer._backward = original
-    trainer.network.zero_grad(set_to_none=True)
-    for p in trainer.network.parameters():
-        p.grad = None
-    return found[0]
+    torch.testing.assert_close(gradient, gradient_of(trainer), rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(gradient, unweighted, rtol=0.1)
 
 
 def test_a_loss_that_takes_the_weight_gets_it(monkeypatch) -> None:
@@ -311,3 +306,13 @@ def test_a_loss_that_takes_the_weight_gets_it(monkeypatch) -> None:
     other, same, _ = weighed(*[("loss.name", "simple"), *keys[1:]], ("training.weight", "p2"))
     torch.testing.assert_close(gradient, same)
     torch.testing.assert_close(step.loss, other.loss * given[0] + 1)
+
+
+def test_the_held_out_loss_knows_no_weight_and_no_density(tmp_path: Path) -> None:
+    """Runs that differ in these only are compared on one measure."""
+    keys = [("training.times", "under:1"), ("training.weight", "p2")]
+    plain, other = config_of(), config_of(*keys)
+    _, held_out = get_dataset(plain, tmp_path)
+    denoiser = new_trainer(plain, ALONE).denoiser
+    losses = [held_out_loss(denoiser, held_out, config, ALONE, 64) for config in (plain, other)]
+    assert losses[0] == losses[1]

@@ -46,19 +46,20 @@ def test_a_new_window_forgets() -> None:
 
 def test_losses_by_bin_are_told_once_and_with_their_density() -> None:
     window = Window(VP(), ALONE)
-    t = torch.tensor([0, 20, 21, 999])
+    t = torch.tensor([0, 24, 25, 999])
     window.add(t, torch.tensor([1.0, 2.0, 4.0, 8.0]))
     window.report()
     window.reset()  # of the log, which is another rhythm
     window.add(t[:1], torch.tensor([1.0]))
-    found = window.by_time(None)
+    found = window.by_time(None, torch.ones_like)
     assert found.keys() == {"loss", "count"} and len(found["loss"]) == len(found["count"]) == BINS
     assert {i: v for i, v in enumerate(found["loss"]) if v} == {0: 4.0, 1: 4.0, BINS - 1: 8.0}
     assert {i: v for i, v in enumerate(found["count"]) if v} == {0: 3, 1: 1, BINS - 1: 1}
-    assert not any(window.by_time(None)["count"])
-    times, chances = torch.tensor([0.0, 20.0, 999.0]), torch.tensor([0.5, 0.25, 0.25])
-    density = window.by_time((times, chances))["density"]
-    assert density[0] == 0.75 and density[-1] == 0.25 and sum(density) == 1
+    assert not any(window.by_time(None, torch.ones_like)["count"])
+    known = torch.tensor([0.0, 24.0, 999.0]), torch.tensor([0.5, 0.25, 0.25])
+    found = window.by_time(known, lambda t: t + 2)
+    assert found["density"] == [0.75, *[0.0] * (BINS - 2), 0.25]
+    assert found["weight"] == [14.0, *[0.0] * (BINS - 2), 1001.0]
 
 
 @pytest.mark.parametrize("name", ["uniform", "antithetic"])
@@ -68,8 +69,8 @@ def test_even_times_have_an_even_density(name: str, process) -> None:
     low, high = process.t_train
     assert density is not None and low <= density[0].min() and density[0].max() <= high
     assert float(density[1].sum()) == pytest.approx(1)
-    bins = Window(process, ALONE).by_time(density)["density"]
-    assert bins == pytest.approx([1 / BINS] * BINS, rel=0.06)
+    bins = Window(process, ALONE).by_time(density, torch.ones_like)
+    assert bins["density"] == pytest.approx([1 / BINS] * BINS) and bins["weight"] == [1.0] * BINS
 
 
 def test_the_distance_of_real_images_is_unknown_where_too_few_are_kept() -> None:

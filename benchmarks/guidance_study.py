@@ -1,0 +1,87 @@
+"""What guidance buys and costs on handwritten digits: class agreement, precision, recall, distance.
+
+    python benchmarks/guidance_study.py --exp exp_efficient
+
+Trains digits_class.yml and samples it with guidance 0 to 4: everywhere, in an interval of noise
+levels, and by a weaker snapshot of the same run (autoguidance). Every stage is a command of
+main.py, printed; what is finished is not done again. Leaves EXP/guidance.json and .svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = ("0", "1", "1.5", "2", "3", "4")
+WAYS = {"everywhere": "", "interval": ":0.2-5", "autoguidance": ""}
+IMAGES, WEAKER = 96_000, 125
+DOC = "class"
+SHOWN = ("class agreement", "Recall", "Precision", "FD")
+
+
+def run(words: list[str]) -> None:
+    """One command; its failure ends the study with its exit code."""
+    print(f"\n$ python main.py {shlex.join(words)}", flush=True)
+    code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words]).returncode
+    if code:
+        sys.exit(code)
+
+
+def measured(exp: Path, way: str, scale: str, rest: list[str]) -> dict:
+    """The evaluation of one way of guidance at one scale, drawn where it is missing."""
+    folder = f"guidance/{way}-{scale}"
+    record = exp / "image_samples" / folder / "eval.json"
+    if not record.exists():
+        words = ["--doc", DOC, "--sample", "--fid", "--no_images", "-i", folder]
+        words += ["--guidance", scale + WAYS[way], "--timesteps", "20", "--n_samples", "1000"]
+        words += ["--guide", f"{DOC}:{WEAKER}"] if way == "autoguidance" else []
+        run([*words, *rest])
+    return json.loads(record.read_text())
+
+
+def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """One panel for each figure, one line for each way."""
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(next(iter(found.values())).values())))
+    figure = Figure(figsize=(4.2 * len(names), 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for way, rows in found.items():
+            axes.plot(
+                [float(s) for s in rows], [row[name] for row in rows.values()], "o-", label=way
+            )
+        axes.set_xlabel("guidance (1: none, 0: no class)")
+        axes.set_title(name, fontsize=11)
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Train, sample and measure, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--exp", type=Path, default=Path("exp_efficient"))
+    args, flags = parser.parse_known_args()
+    rest, logs = ["--exp", str(args.exp), "--ni", *flags], args.exp / "logs" / DOC
+    if not (logs / f"ckpt_{IMAGES // 128}.pth").exists():
+        words = ["--config", "digits_class.yml", "--doc", DOC, "--training.n_images", str(IMAGES)]
+        words += ["--training.snapshot_freq", str(WEAKER), "--training.milestone_freq", str(WEAKER)]
+        words += ["--resume_training"] if any(logs.glob("ckpt_*.pth")) else []
+        run([*words, "--training.sample_freq", "0", *rest])
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for way in WAYS:
+        for scale in SCALES:
+            figures = measured(args.exp, way, scale, rest)["figures"]
+            kept = {k: v for k, v in figures.items() if k.split("[")[0].split("-")[0] in SHOWN}
+            found.setdefault(way, {})[scale] = kept or figures
+            (args.exp / "guidance.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, args.exp / "guidance.svg")
+
+
+if __name__ == "__main__":
+    main()

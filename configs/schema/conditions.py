@@ -1,0 +1,104 @@
+"""Classes asked of samples, and guidance towards them: the keys that say it, read and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from configs.schema.problems import Problem
+from configs.values import show
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"
+GUIDANCE = re.compile(rf"{NUMBER}(?::{NUMBER}-{NUMBER})?")
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Weight of the guidance, and the noise levels sigma/alpha between which it acts."""
+
+    weight: float
+    low: float = 0.0
+    high: float = math.inf
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it acts at every noise level."""
+        return (self.low, self.high) == (0.0, math.inf)
+
+    def __str__(self) -> str:
+        levels = "" if self.everywhere else f":{show(self.low)}-{show(self.high)}"
+        return f"{show(self.weight)}{levels}"
+
+
+def read_guidance(text: str | float) -> Guidance:
+    """Read `W` or `W:LOW-HIGH`. Raises ValueError with one line."""
+    found = GUIDANCE.fullmatch(show(text).strip())
+    numbers = [float(number) for number in found.groups() if number] if found else []
+    if not numbers or numbers[1:] != sorted(set(numbers[1:])) or math.inf in numbers:
+        raise ValueError(
+            f"{show(text)} is not valid; it should be a weight, at least 0, and may name the noise "
+            "levels between which it acts, as in 2 or 2:0.2-0.8"
+        )
+    return Guidance(*numbers)
+
+
+def read_classes(text: str | int | None, count: int) -> tuple[int, ...]:
+    """Read `all`, `3` or `3,5`: classes among 0..count - 1; None means all. Raises ValueError with
+    one line.
+    """
+    if text in (None, "all"):
+        return tuple(range(count))
+    items = [item.strip() for item in str(text).strip("[] ").split(",")]
+    if not all(item.isascii() and item.isdigit() for item in items):
+        raise ValueError(f"{show(text)} is not valid; it should be all, or numbers as in 3 or 3,5")
+    if beyond := [item for item in items if int(item) >= count]:
+        near = f"classes are 0 to {count - 1}, the nearest is {count - 1}"
+        raise ValueError(f"there is no class {beyond[0]}; {near}")
+    return tuple(map(int, items))
+
+
+def check_conditions(config: Config) -> list[Problem]:
+    """Find what of `sampling.classes`, `guidance` and `guide` is malformed, or asks for what the
+    model of this config cannot do.
+    """
+    sampling, count = config.sampling, int(config.data.classes)
+    problems = []
+    if sampling.classes is not None and not count:
+        text = f"{show(sampling.classes)} names a class, and the model has none: data.classes is"
+        problems.append(Problem("sampling.classes", f"{text} false"))
+    elif sampling.classes is not None:
+        try:
+            read_classes(sampling.classes, count)
+        except ValueError as err:
+            problems.append(Problem("sampling.classes", str(err)))
+    if sampling.guidance is not None:
+        try:
+            problems += _guidance(config, read_guidance(sampling.guidance))
+        except ValueError as err:
+            problems.append(Problem("sampling.guidance", str(err)))
+    elif sampling.guide is not None:
+        text = f"{sampling.guide} has no effect without guidance; give its weight, as in 2"
+        problems.append(Problem("sampling.guide", text))
+    return problems
+
+
+def _guidance(config: Config, asked: Guidance) -> list[Problem]:
+    guide, text = config.sampling.guide, ""
+    if asked.weight == 1 and guide is not None:
+        return [Problem("sampling.guide", f"{guide} has no effect with guidance 1; leave it out")]
+    if asked.weight != 1 and guide is None:
+        otherwise = "or a weaker model beside it: --guide DOC"
+        if not config.data.classes:
+            text = f"needs a model with classes (data.classes is false), {otherwise}"
+        elif config.no_class is None:
+            text = f"needs a model trained with training.label_dropout above 0, {otherwise}"
+    if not text and not asked.everywhere:
+        from functions.guidance import need_levels
+
+        need_levels(config.process())
+    return [Problem("sampling.guidance", f"{asked} {text}")] if text else []

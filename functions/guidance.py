@@ -1,0 +1,128 @@
+"""Guidance: a denoiser whose answers are moved away from those of a worse one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from functions.denoiser import Answer, Denoiser, Scaled
+from functions.process import Process, VariancePreserving
+from functions.rows import need_scalar
+
+
+class Guided(Denoiser):
+    """other + W (denoiser - other), a denoiser for any sampler; W = 0 is the other, 1 the denoiser.
+
+    denoiser: of a network with classes (with a guide also of one without).
+    weight: W (2207.12598, eq. 6, counts w = W - 1).
+    low, high: noise levels sigma/alpha; where sigma/alpha is not in (low, high], W is 1
+        (2404.07724; its sigma is sigma/alpha, in pixels of [-1, 1]).
+    no_class: the other is the denoiser itself, told this label (2207.12598). Both answers come from
+        one batch of twice the rows.
+    guide: the other is a weaker denoiser of the same process, told the same label (2406.02507).
+
+    Where W is 0 or 1 only one of the two is asked. A learned variance is the denoiser's own.
+    Raises ValueError for an interval on a process without noise levels, for a guide of another
+    process, and where neither no_class nor guide is there.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        weight: float,
+        low: float = 0.0,
+        high: float = math.inf,
+        no_class: int | None = None,
+        guide: Denoiser | None = None,
+    ) -> None:
+        if guide is None and no_class is None:
+            raise ValueError("guidance needs a label that means no class, or a guide")
+        if guide is not None and type(guide.process) is not type(denoiser.process):
+            raise ValueError("a guide needs the process of the denoiser that it guides")
+        if (low, high) != (0.0, math.inf):
+            need_levels(denoiser.process)
+        # Weights of the sum add to 1, so predictions of one kind may be summed as they are.
+        one_kind = guide is None or guide.predicts == denoiser.predicts
+        super().__init__(
+            denoiser.network,
+            denoiser.process,
+            denoiser.predicts if one_kind else "eps",
+            denoiser.clip,
+            variance=denoiser.variance,
+        )
+        self.inner, self.guide, self.no_class = denoiser, guide, no_class
+        self.weight, self.low, self.high = float(weight), low, high
+
+    def ask(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
+        """Guided prediction at state x (B, ...), and the denoiser's v."""
+        label = self.label if label is None else label
+        weight = self._weight(t)
+        if isinstance(weight, float) and weight == 1:
+            return self._asked(self.inner, x, t, label)
+        if isinstance(weight, float) and weight == 0:
+            return self._other(x, t, label)
+        own, other = self._both(x, t, label)
+        if isinstance(weight, Tensor):  # one for each state
+            weight = weight.to(x).view(-1, *[1] * (x.ndim - 1))
+        return Answer(other + weight * (own.prediction - other), own.v)
+
+    def rows(self, t: Tensor | float) -> int:
+        """Rows that networks answer for each state at t."""
+        weight = self._weight(t)
+        return 1 if isinstance(weight, float) and weight in (0, 1) else 2
+
+    def _weight(self, t: Tensor | float) -> float | Tensor:
+        """W at t: a number, or (B,) where states lie inside and outside of the interval."""
+        if (self.low, self.high) == (0.0, math.inf):
+            return self.weight
+        level = need_levels(self.process).rho(torch.as_tensor(t, dtype=torch.float64))
+        inside = (level > self.low) & (level <= self.high)
+        if bool(inside.all()) or not bool(inside.any()):
+            return self.weight if bool(inside.all()) else 1.0
+        return torch.where(inside, self.weight, 1.0)
+
+    def _other(self, x: Tensor, t: Tensor | float, label: Tensor | None) -> Answer:
+        if self.guide is not None:
+            return self._asked(self.guide, x, t, label)
+        return self._asked(self.inner, x, t, self._none(x))
+
+    def _both(self, x: Tensor, t: Tensor | float, label: Tensor | None) -> tuple[Answer, Tensor]:
+        """Answer of the denoiser and prediction of the other."""
+        if self.guide is not None:
+            other = self._asked(self.guide, x, t, label).prediction
+            return self._asked(self.inner, x, t, label), other
+        if label is None:
+            raise ValueError("guidance by classes needs labels")
+        if isinstance(t, Tensor) and t.numel() > 1:
+            t = torch.cat([t, t])
+        labels = torch.cat([label, self._none(x)])
+        prediction, v = self._asked(self.inner, torch.cat([x, x]), t, labels)
+        own, other = prediction.chunk(2)
+        return Answer(own, None if v is None else v.chunk(2)[0]), other
+
+    def _none(self, x: Tensor) -> Tensor:
+        assert self.no_class is not None
+        return torch.full((len(x),), self.no_class, device=x.device)
+
+    def _asked(
+        self, denoiser: Denoiser, x: Tensor, t: Tensor | float, label: Tensor | None
+    ) -> Answer:
+        """Answer of one of the two in the prediction of this one."""
+        prediction, v = denoiser.ask(x, t, label)
+        if denoiser.predicts == self.predicts:
+            return Answer(prediction, v)
+        return Answer(denoiser.noise_of(x, prediction, t), v)
+
+
+def need_levels(process: Process) -> VariancePreserving:
+    """The process, if it has noise levels sigma/alpha. Raises ValueError otherwise."""
+    return need_scalar(process, "a guidance interval")
+
+
+def rows_asked(denoiser: Denoiser, t: Tensor | float) -> int:
+    """Rows that networks answer for each state at t: 1, or 2 where guidance compares answers."""
+    while isinstance(denoiser, Scaled):
+        denoiser = denoiser.inner
+    return denoiser.rows(t) if isinstance(denoiser, Guided) else 1
