@@ -26,7 +26,7 @@ def test_every_part_states_its_facts(part):
 @pytest.mark.parametrize("part", NETWORKS.parts.values(), ids=str)
 def test_the_shape_of_a_network_is_made_of_its_options(part):
     assert set(part.facts.shape) <= set(part.options)
-    assert set(part.facts.shape.values()) == {"side", "channels", "answer"}
+    assert set(part.facts.shape.values()) == {"side", "channels", "answer", "classes"}
 
 
 def test_options_of_the_extractors():

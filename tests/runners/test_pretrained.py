@@ -290,7 +290,7 @@ def test_files_and_configs_of_other_networks_are_refused(tmp_path: Path, adm, ca
     before = {*tmp_path.iterdir()}
     for name, says in (
         ("twice.pt", "model.out_channels 3: .*twice.pt has 6, .*it needs model.var_type learned"),
-        ("classes.pt", "model.num_classes null: .*classes.pt has 10"),
+        ("classes.pt", "model.num_classes null: .*classes.pt has 10; data.classes"),
         ("ddim.pth", "model.name adm: .*ddim.pth holds weights of the network ddpm, .*ddim"),
     ):
         assert draw_adm(tmp_path, name) == 2
