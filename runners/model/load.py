@@ -156,10 +156,12 @@ def network_options(config: Config, found: Weights) -> dict[str, Any]:
     shape = NETWORKS.parts[model.name].facts.shape
     ours = plain(model.options)
     differing = {key: value for key, value in told.items() if value != ours[key]}
-    for key in [key for key in differing if key in shape or key == "num_classes"]:
+    for key in [key for key in differing if key in shape]:
         text = f"model.{key} {show(ours[key])}: {source} has {show(told[key])}"
-        if shape.get(key) == "answer" and told[key] == 2 * ours[key]:
+        if shape[key] == "answer" and told[key] == 2 * ours[key]:
             text += ", the prediction and a variance; it needs model.var_type learned"
+        if shape[key] == "classes":
+            text += "; data.classes and training.label_dropout decide it"
         raise ConfigError(text)
     differing.pop("dropout", None)  # which acts in training only
     if differing:

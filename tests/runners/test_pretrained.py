@@ -252,6 +252,23 @@ def test_files_of_guided_diffusion_draw_images(tmp_path: Path, adm, capsys) -> N
     assert (recipe["average"], recipe["training_step"]) == ("ema 0.9999", 50_000)
 
 
+def test_a_file_that_answers_variances_is_drawn_from_with_them(tmp_path: Path) -> None:
+    (tmp_path / "adm.yml").write_text(ADM.replace("{name: adm", "{name: adm, var_type: learned"))
+    arrays = np.load(GOLDEN / "adm_a.npz")
+    weights = {k[3:]: torch.tensor(arrays[k]) for k in arrays.files if k.startswith("sd/")}
+    torch.save(weights, tmp_path / "model050000.pt")
+    kinds = ("ddpm:learned", "ddpm", "ddpm:small", "ddim")
+    for i, kind in enumerate(kinds):
+        assert draw_adm(tmp_path, "model050000.pt", "--sample_type", kind, folder=f"s{i}") == 0
+    learned, own, small, ddim = (images(tmp_path, f"s{i}") for i in range(len(kinds)))
+    assert np.array_equal(learned, own) and not np.array_equal(learned, small)
+    half = {k: v[:3] if k.startswith("out.2.") else v for k, v in weights.items()}
+    torch.save(half, tmp_path / "half.pt")  # the same prediction without variances
+    (tmp_path / "adm.yml").write_text(ADM)
+    assert draw_adm(tmp_path, "half.pt", "--sample_type", "ddim", folder="half") == 0
+    assert np.abs(images(tmp_path, "half").astype(int) - ddim).max() <= 1
+
+
 def test_the_files_own_shapes_win_over_the_config(tmp_path: Path, adm, capsys) -> None:
     torch.save(adm, tmp_path / "model.pt")
     other = ["--model.channel_mult", "[1]", "--model.attention_resolutions", "[]"]
@@ -273,7 +290,7 @@ def test_files_and_configs_of_other_networks_are_refused(tmp_path: Path, adm, ca
     before = {*tmp_path.iterdir()}
     for name, says in (
         ("twice.pt", "model.out_channels 3: .*twice.pt has 6, .*it needs model.var_type learned"),
-        ("classes.pt", "model.num_classes null: .*classes.pt has 10"),
+        ("classes.pt", "model.num_classes null: .*classes.pt has 10; data.classes"),
         ("ddim.pth", "model.name adm: .*ddim.pth holds weights of the network ddpm, .*ddim"),
     ):
         assert draw_adm(tmp_path, name) == 2
