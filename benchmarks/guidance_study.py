@@ -71,7 +71,8 @@ def main() -> None:
     if not (logs / f"ckpt_{IMAGES // 128}.pth").exists():
         words = ["--config", "digits_class.yml", "--doc", DOC, "--training.n_images", str(IMAGES)]
         words += ["--training.snapshot_freq", str(WEAKER), "--training.milestone_freq", str(WEAKER)]
-        run([*words, "--training.sample_freq", "0", "--resume_training", *rest])
+        words += ["--resume_training"] if any(logs.glob("ckpt_*.pth")) else []
+        run([*words, "--training.sample_freq", "0", *rest])
     found: dict[str, dict[str, dict[str, float]]] = {}
     for way in WAYS:
         for scale in SCALES:

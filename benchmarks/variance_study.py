@@ -58,7 +58,8 @@ def main() -> None:
     rest, logs = ["--exp", str(args.exp), "--ni", *flags], args.exp / "logs" / DOC
     if not (logs / f"ckpt_{IMAGES // 128}.pth").exists():
         words = ["--config", "digits_adm.yml", "--doc", DOC, "--training.n_images", str(IMAGES)]
-        run([*words, "--training.sample_freq", "0", "--resume_training", *rest])
+        words += ["--resume_training"] if any(logs.glob("ckpt_*.pth")) else []
+        run([*words, "--training.sample_freq", "0", *rest])
     found = likelihoods(args.exp, rest)
     for variance in VARIANCES:
         row = (f"{found[variance][str(s)]['bits']:.3f}" for s in STEPS)
