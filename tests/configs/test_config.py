@@ -519,9 +519,9 @@ def adm(tmp_path):
 
 def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3}
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3, "classes": None}
     every["model"]["var_type"] = "learned"
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6}
+    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
     every["diffusion"]["process"] = "cld"
     assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12}
 
