@@ -523,7 +523,7 @@ def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every["model"]["var_type"] = "learned"
     assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
     every["diffusion"]["process"] = "cld"
-    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12}
+    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12, "classes": None}
 
 
 @pytest.mark.parametrize("name", ["adm", "tiny"])
