@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,12 @@ from runners.model.classes import told_labels
 from runners.sampling.blocks import blocks
 from runners.sampling.noise import Noise
 
+log = logging.getLogger("skip_step")
+
+LENGTH = (
+    "variational bound: %d evaluations for each of %d images; --timesteps and "
+    "--evaluation.test_images make it shorter, --likelihood none leaves it out"
+)
 BLOCK = 64  # images together; noise is one stream for each image, so that it changes nothing
 
 
@@ -74,6 +81,7 @@ def bound(
     if process.factor(times[-1]).any():
         times[-1] = 0.0  # of continuous time
     clip = None if config.sampling.clip is False else 1.0
+    log.info(LENGTH, len(times) - 1, min(len(dataset), most or len(dataset)))
     rows, indices = [torch.empty(0, len(times) + 1)], list[int]()
     for part, x0 in _images(dataset, config, ranks, most, "bound"):
         noise = Noise(config.seed, part)

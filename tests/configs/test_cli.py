@@ -191,7 +191,10 @@ def refused(capsys, argv, code=2):
         ([*CIFAR, "--sample_type", "dies:3"], "did you mean deis?"),
         ([*CIFAR, "--sample_type", "ipndm", "--variable", "t"], "t has no effect with sample_type"),
         ([*CIFAR, "--sample_type", "rk45", "--nfe", "9"], "--nfe: sampling.nfe: has no effect"),
-        ([*CIFAR, "--sample_type", "ddpm", "--variance", "huge"], "it should be large, small or learned"),
+        (
+            [*CIFAR, "--sample_type", "ddpm", "--variance", "huge"],
+            "it should be large, small or learned",
+        ),
         ([*CIFAR, "--skip_type", "karras:seven"], "rho 'seven' is not valid"),
         ([*CIFAR, "--eps_scale", "skip:x"], "k 'x' is not valid; it should be a whole number"),
     ],

@@ -124,7 +124,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         "tiny.yml: data.num_workers: -1 is not valid; it should be a whole number, at least 0",
         'tiny.yml: model.ch_mult: [1, "two"] is not valid; it should be a non-empty list of whole',
         "tiny.yml: model.depth: there is no such key with network ddpm; known here: image_size",
-        "tiny.yml: loss.name: skipp is unknown; it should be hybrid, kl, simple or skip; did you mean",
+        "tiny.yml: loss.name: skipp is unknown; it should be hybrid, kl, simple or skip; did you",
         "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
         "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
         "tiny.yml: optim.lr: fast is not valid; it should be a number above 0",
