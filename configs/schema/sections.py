@@ -196,6 +196,8 @@ class Evaluation(Section):
     kid_subsets: Count = 100
     kid_subset_size: Count = 1000
     test_images: MaybeCount = None  # held-out images of a likelihood; null: all
+    # Normal distribution function of the bound's decoder: as published figures have it, or exact.
+    decoder: Literal["tanh", "erf"] = "tanh"
 
 
 class Import(Section):

@@ -59,13 +59,15 @@ class Likelihood:
         )
 
 
-def undefined(config: Config, denoiser: Denoiser) -> str:
-    """Say why the images have no likelihood in bits per dimension; "" where they have one."""
+def undefined(config: Config, denoiser: Denoiser, kind: str) -> str:
+    """Say why the images have no likelihood of this kind, "bound" or "ode"; "" where they have."""
     data = config.data
     if not isinstance(denoiser.process, VariancePreserving):
         return f"it is not defined for process {config.diffusion.process}, but for vp and vpsde"
     if not data.rescaled or data.logit_transform or data.gaussian_dequantization:
         return "it needs 8-bit pixels scaled to [-1, 1]: data.rescaled true, no other scaling"
+    if kind == "bound" and data.uniform_dequantization:
+        return "the bound needs 8-bit pixels: data.uniform_dequantization is true"
     return ""
 
 
@@ -76,24 +78,27 @@ def bound(
     grid does not end at clean data. most: use at most so many images; None: all.
     """
     process, grid = denoiser.process, config.grid()
-    steps = config.sampling.timesteps or process.steps or 1000
+    sampling = config.sampling
+    steps = config.steps_of_grid(process) or sampling.timesteps or sampling.nfe
+    steps = steps or process.steps or 1000
     times = grid.build(process, steps, **grid.options)
     if process.factor(times[-1]).any():
         times[-1] = 0.0  # of continuous time
-    clip = None if config.sampling.clip is False else 1.0
+    clip, exact = None if sampling.clip is False else 1.0, config.evaluation.decoder == "erf"
     log.info(LENGTH, len(times) - 1, min(len(dataset), most or len(dataset)))
     rows, indices = [torch.empty(0, len(times) + 1)], list[int]()
     for part, x0 in _images(dataset, config, ranks, most, "bound"):
         noise = Noise(config.seed, part)
         with torch.no_grad():
             told = denoiser.given(told_labels(config, dataset, part, ranks.device))
-            found = bits_per_dimension(told, x0, times, noise, clip)
+            found = bits_per_dimension(told, x0, times, noise, clip, exact)
         rows.append(torch.cat([found.total[:, None], found.prior[:, None], found.terms], 1).cpu())
         indices += part
     every = _gathered(torch.cat(rows), indices, ranks)
     mean = every.double().mean(0).tolist()
     details = {
         "variance": denoiser.variance,
+        "decoder": config.evaluation.decoder,
         "clip": clip,
         "grid": str(grid),
         "steps": len(times) - 1,

@@ -66,7 +66,7 @@ def _likelihood(
     denoiser = config.denoiser(model.network, model.process, variance=variance)
     if kind == "none":
         return None
-    if why := likelihood.undefined(config, denoiser):
+    if why := likelihood.undefined(config, denoiser, kind or "bound"):
         if kind is not None:
             raise ConfigError(f"--likelihood {kind}: {why}")
         log.info("no bits per dimension: %s", why)
