@@ -252,6 +252,11 @@ def test_guidance_stands_in_the_record_and_is_counted(exp: Path, caplog) -> None
     average = {**state["network"], **state["ema"]["averages"][0]}
     assert found["guide"] == checkpoint.weights_hash(average)
     assert Recipe.from_json(found).to_json() == found
+    assert sample(exp, "u", "auto", *guided[:3], "--guidance", "3", "--guide", "u:2") == 0
+    assert sample(exp, "u", "none", *guided[:3]) == 0  # away from itself is nowhere
+    pairs = zip(images(exp, "auto"), images(exp, "none"), strict=True)
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in pairs)
+    assert "classes" not in record(exp, "auto")
     assert sample(exp, "c", "one", *guided[:3], "--guidance", "1") == 0
     assert "guidance" not in record(exp, "one")
 
