@@ -44,7 +44,7 @@ def reported(monkeypatch) -> list[tuple]:
     """Calls of the report; what it writes is looked at elsewhere."""
     calls: list[tuple] = []
 
-    def write(folders, out, runs, images, board):
+    def write(folders, out, runs, images, board, axis):
         calls.append((folders, out, runs, images, board))
         return [out / "report.html"]
 
