@@ -16,6 +16,8 @@ Named = tuple[Part[Any, Any], str]  # a part, and how it was named
 # Section of a run's config -> key that names a part, kind of the part.
 NAMED = {key: PLUGS[key] for key in ("loss", "diffusion", "model", "data")}
 NAMED["evaluation"] = ("features", "feature extractor")
+# Guidance is no part: the papers behind what a recipe says of it.
+GUIDANCE = {"2207.12598": "guidance", "2404.07724": "guidance interval", "2406.02507": "guide"}
 
 
 class Paper(NamedTuple):
@@ -37,7 +39,21 @@ def used(comparison: Comparison) -> dict[Paper, list[str]]:
             reasons = found.setdefault(paper, [])
             if (reason := f"{part.kind} {shown}") not in reasons:
                 reasons.append(reason)
+    for doc in comparison.docs:
+        for number in _guidance(doc):
+            found.setdefault(Paper(number, ""), [GUIDANCE[number]])
     return found
+
+
+def _guidance(doc: Doc) -> Iterator[str]:
+    """Papers behind the guidance of a doc's images."""
+    guidance = str(doc.recipe.guidance or "")
+    if guidance and not doc.recipe.guide:
+        yield "2207.12598"
+    if ":" in guidance:
+        yield "2404.07724"
+    if doc.recipe.guide:
+        yield "2406.02507"
 
 
 def _parts(comparison: Comparison) -> Iterator[Named]:
