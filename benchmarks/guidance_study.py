@@ -21,7 +21,7 @@ SCALES = ("0", "1", "1.5", "2", "3", "4")
 WAYS = {"everywhere": "", "interval": ":0.2-5", "autoguidance": ""}
 IMAGES, WEAKER = 96_000, 125
 DOC = "class"
-SHOWN = ("class agreement", "Recall", "Precision", "FD")
+SHOWN = ("class agreement", "recall", "precision", "FD")
 
 
 def run(words: list[str]) -> None:
@@ -77,8 +77,8 @@ def main() -> None:
     for way in WAYS:
         for scale in SCALES:
             figures = measured(args.exp, way, scale, rest)["figures"]
-            kept = {k: v for k, v in figures.items() if k.split("[")[0].split("-")[0] in SHOWN}
-            found.setdefault(way, {})[scale] = kept or figures
+            kept = {key: v for key, v in figures.items() if key.split("[")[0] in SHOWN}
+            found.setdefault(way, {})[scale] = kept
             (args.exp / "guidance.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(found, args.exp / "guidance.svg")
 
