@@ -33,7 +33,10 @@ def run(words: list[str]) -> None:
 
 
 def measured(exp: Path, way: str, scale: str, rest: list[str]) -> dict:
-    """The evaluation of one way of guidance at one scale, drawn where it is missing."""
+    """The evaluation of one way of guidance at one scale, drawn where it is missing. At scale 1
+    there is no guidance, whatever the way.
+    """
+    way = "everywhere" if scale == "1" else way
     folder = f"guidance/{way}-{scale}"
     record = exp / "image_samples" / folder / "eval.json"
     if not record.exists():
