@@ -183,12 +183,12 @@ class _At:
 
     @cached_property
     def _to_clean(self) -> tuple[Tensor, Tensor]:
-        inverse = torch.linalg.inv(self.mean)
+        inverse = _inverse(self.mean)
         return inverse, -inverse @ self.factor
 
     @cached_property
     def _to_noise(self) -> tuple[Tensor, Tensor]:
-        inverse = torch.linalg.inv(self.factor)
+        inverse = _inverse(self.factor)
         return inverse, -inverse @ self.mean
 
     @cached_property
@@ -212,6 +212,17 @@ class _At:
         """Noise of x if its clean state is `clean`."""
         of_x, of_clean = self._to_noise
         return accumulate(apply(of_x, x), of_clean, clean)
+
+
+def _inverse(coef: Tensor) -> Tensor:
+    """Inverse of a Coef; of numbers without a factorisation, which an accelerator would wait for.
+    Raises ValueError for a number 0, on the CPU.
+    """
+    if coef.shape[-1] > 1:
+        return torch.linalg.inv(coef)
+    if coef.device.type == "cpu" and not torch.compiler.is_compiling() and not coef.all():
+        raise ValueError("the noise schedule leaves no signal, or no noise, at this time")
+    return coef.reciprocal()
 
 
 class Scaled(Denoiser):

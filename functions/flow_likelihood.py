@@ -25,7 +25,8 @@ def log_density(
     atol: Positive = 1e-5,
 ) -> tuple[Tensor, int]:
     """Log-density in nats, (B,) float64, of states x (B, C, H, W) at the first training time, and
-    the number of network evaluations (each with a gradient).
+    the number of network evaluations (each with a gradient). Images are usually taken for such
+    states as they are; on `vp` with its linear schedule sigma is 0.01 there.
 
     The flow is solved up to the last training time by Dormand-Prince 5(4) of SciPy, all images with
     one step; its divergence is Hutchinson's estimate with one vector of signs for each image,
@@ -71,6 +72,6 @@ def _slope(
     alpha = float(process.alpha(t))
     with torch.enable_grad():
         at = (state * alpha).requires_grad_()
-        eps = denoiser.raw_eps(at, float(t))
+        eps = denoiser.raw_eps(at, t)  # a tensor: coefficients of single numbers would be kept
         (product,) = torch.autograd.grad((eps * signs).sum(), at)
     return float(rho) * eps.detach(), float(rho) * alpha * (product * signs).flatten(1).sum(1)

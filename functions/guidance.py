@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from configs.parts import require
+from configs.values import PositiveOrZero
 from functions.denoiser import Answer, Denoiser, Scaled
 from functions.process import Process, VariancePreserving
 from functions.rows import need_scalar
@@ -23,24 +25,32 @@ class Guided(Denoiser):
         one batch of twice the rows.
     guide: the other is a weaker denoiser of the same process, told the same label (2406.02507).
 
-    Where W is 0 or 1 only one of the two is asked. A learned variance is the denoiser's own.
-    Raises ValueError for an interval on a process without noise levels, for a guide of another
-    process, and where neither no_class nor guide is there.
+    Where W is 0 or 1 only one of the two is asked. A learned variance is the denoiser's own, but
+    the other's where W is 0. Raises ValueError for numbers out of range, for an interval on a
+    process without noise levels, for a guide of another process or without the variance that it
+    would be asked for, and where neither no_class nor guide is there.
     """
 
     def __init__(
         self,
         denoiser: Denoiser,
-        weight: float,
-        low: float = 0.0,
+        weight: PositiveOrZero,
+        low: PositiveOrZero = 0.0,
         high: float = math.inf,
         no_class: int | None = None,
         guide: Denoiser | None = None,
     ) -> None:
         if guide is None and no_class is None:
             raise ValueError("guidance needs a label that means no class, or a guide")
-        if guide is not None and type(guide.process) is not type(denoiser.process):
+        require(Guided, weight=weight, low=low)
+        if not low < high:
+            raise ValueError(
+                f"an interval of guidance has low below high, not {low:g} and {high:g}"
+            )
+        if guide is not None and not _same(guide.process, denoiser.process):
             raise ValueError("a guide needs the process of the denoiser that it guides")
+        if guide is not None and denoiser.variance == "learned" != guide.variance and weight == 0:
+            raise ValueError("guidance 0 asks the guide alone, which has no learned variance")
         if (low, high) != (0.0, math.inf):
             need_levels(denoiser.process)
         # Weights of the sum add to 1, so predictions of one kind may be summed as they are.
@@ -114,6 +124,17 @@ class Guided(Denoiser):
         if denoiser.predicts == self.predicts:
             return Answer(prediction, v)
         return Answer(denoiser.noise_of(x, prediction, t), v)
+
+
+def _same(one: Process, other: Process) -> bool:
+    """Whether two processes are equal at their ends and in the middle of their times."""
+    if type(one) is not type(other) or (one.steps, one.t_train) != (other.steps, other.t_train):
+        return False
+    times = torch.tensor([one.t_end, sum(one.t_train) / 2, one.t_start], dtype=torch.float64)
+    return all(
+        torch.equal(a(times), b(times))
+        for a, b in ((one.mean, other.mean), (one.factor, other.factor))
+    )
 
 
 def need_levels(process: Process) -> VariancePreserving:

@@ -42,10 +42,11 @@ class LossFacts(Facts):
     """Facts of a loss.
 
     compares: what a loss weight acts on: the squared error of the network's own "prediction", or
-    that of "eps", whatever the network predicts. check: called as check(process, **options) before
-    training; it raises ValueError where the loss is not defined for the process with these options.
-    warn: called alike; it returns a line to print before training, or "". learned: whether the loss
-    trains a learned variance: "no", it "may", or it "must" have one.
+    that of "eps" (or a fixed factor of it), whatever the network predicts. check: called as
+    check(process, **options) before training; it raises ValueError where the loss is not defined
+    for the process with these options. warn: called alike; it returns a line to print before
+    training, or "". learned: whether the loss trains a learned variance: "no", it "may", or it
+    "must" have one.
 
     A loss may have a parameter `weight`, None or (B,), and weigh a part of itself only; else its
     caller multiplies it by the weight.

@@ -26,8 +26,9 @@ log = logging.getLogger("skip_step")
 
 HERE = Path(__file__).parents[1]
 Override = tuple[str, str] | tuple[str, str, str]
+STEPS = {"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.nfe"}
 EXCLUSIVE = {
-    **{"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.nfe"},
+    **STEPS,
     **{"model.ema_rate": "model.ema_half_life", "model.ema_half_life": "model.ema_rate"},
 }
 
@@ -161,8 +162,8 @@ def _override(source: Source, overrides: Sequence[Override], typed: set[str]) ->
             source.put(key, parse(text, name), name)
             if EXCLUSIVE.get(key, key) not in typed:  # a file's steps give way to a typed nfe
                 source.put(EXCLUSIVE[key], None, name)
-            if key == "sampling.skip_type" and not typed & EXCLUSIVE.keys():
-                for other in EXCLUSIVE if _says_steps(parse(text, name)) else ():
+            if key == "sampling.skip_type" and not typed & STEPS.keys():
+                for other in STEPS if _says_steps(parse(text, name)) else ():
                     source.put(other, None, name)
         except SourceError as err:
             lines.append(str(err))

@@ -20,10 +20,16 @@ _CHAINS = weakref.WeakKeyDictionary()  # tables of the whole chain, where losses
 
 
 def check(process: Process, **options: object) -> None:
-    """Raise ValueError for a process without a chain of discrete times and numbers."""
-    need_scalar(process, "the variational bound")
+    """Raise ValueError for a process without a chain of discrete times and numbers, and for a noise
+    schedule that leaves no signal at its last time, where no network tells the clean image.
+    """
+    scalar = need_scalar(process, "the variational bound")
     if process.steps is None:
         raise ValueError("the variational bound needs discrete times; this process is continuous")
+    if not scalar.alpha(torch.tensor(process.t_train[1])):
+        raise ValueError(
+            "the variational bound needs some signal at the last time; this noise schedule has none"
+        )
 
 
 def bound(
@@ -32,10 +38,14 @@ def bound(
     """Term of the variational bound at t (B,), in bits per dimension, (B,): the chain of all times,
     with the denoiser's variance (2102.09672, eq. 4 to 6).
 
-    clip: bound of the predicted clean image. Raises ValueError for a process without discrete
-    times.
+    clip: bound of the predicted clean image. Raises ValueError as `check` does, and for times that
+    are not whole or lie outside of the chain.
     """
     check(denoiser.process)
+    if not torch.compiler.is_compiling() and t.device.type == "cpu":
+        low, high = denoiser.process.t_train
+        if bool(((t != t.floor()) | (t < low) | (t > high)).any()):
+            raise ValueError(f"times of the bound are whole numbers from {low:g} to {high:g}")
     x = denoiser.process.perturb(x0, t, noise)
     return _term(denoiser, x0, x, t, denoiser.ask(x, t), clip)
 
@@ -69,7 +79,13 @@ def hybrid(
     return plain + term * (_steps(denoiser.process) / 1000 if rescaled else 1)
 
 
-@LOSSES.part(title="variational bound", paper="2102.09672", check=check, learned="may")
+@LOSSES.part(
+    title="variational bound",
+    paper="2102.09672",
+    compares="eps",
+    check=check,
+    learned="may",
+)
 def kl(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     """L_vlb (2102.09672, eq. 4): T times the term at t, whose mean over uniform t is the bound in
     bits per dimension without the constant term of the prior.
@@ -85,7 +101,7 @@ def _term(
     if x.device not in kept:
         grid = torch.arange(steps - 1, -2, -1, dtype=torch.float64)
         kept[x.device] = Chain.over(process, grid).to(x.device)
-    return step_bits(denoiser, kept[x.device], steps - 1 - t, x0, x, asked, clip)
+    return step_bits(denoiser, kept[x.device], steps - 1 - t.long(), x0, x, asked, clip)
 
 
 def _steps(process: Process) -> int:

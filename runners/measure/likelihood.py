@@ -19,7 +19,7 @@ from datasets.transforms import to_model
 from functions.denoiser import Denoiser
 from functions.flow_likelihood import log_density
 from functions.likelihood import bits_per_dimension
-from functions.process import VariancePreserving
+from functions.process import Process, VariancePreserving
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
 from runners.model.classes import told_labels
@@ -68,22 +68,20 @@ def undefined(config: Config, denoiser: Denoiser, kind: str) -> str:
         return "it needs 8-bit pixels scaled to [-1, 1]: data.rescaled true, no other scaling"
     if kind == "bound" and data.uniform_dequantization:
         return "the bound needs 8-bit pixels: data.uniform_dequantization is true"
+    if kind == "bound" and not denoiser.process.mean(_times(config, denoiser.process)[0]).any():
+        return "the bound needs some signal at the first time of its grid; take fewer --timesteps"
     return ""
 
 
 def bound(
     denoiser: Denoiser, dataset: ImageDataset, config: Config, ranks: Ranks, most: int | None
 ) -> Likelihood:
-    """Bound the likelihood by the chain over the config's time grid, with a time more where that
-    grid does not end at clean data. most: use at most so many images; None: all.
+    """Bound the likelihood by the chain over the config's time grid, whose last time is clean data
+    (a grid of continuous time ends a little before, and its last time is moved there).
+
+    most: use at most so many images; None: all.
     """
-    process, grid = denoiser.process, config.grid()
-    sampling = config.sampling
-    steps = config.steps_of_grid(process) or sampling.timesteps or sampling.nfe
-    steps = steps or process.steps or 1000
-    times = grid.build(process, steps, **grid.options)
-    if process.factor(times[-1]).any():
-        times[-1] = 0.0  # of continuous time
+    sampling, times = config.sampling, _times(config, denoiser.process)
     clip, exact = None if sampling.clip is False else 1.0, config.evaluation.decoder == "erf"
     log.info(LENGTH, len(times) - 1, min(len(dataset), most or len(dataset)))
     rows, indices = [torch.empty(0, len(times) + 1)], list[int]()
@@ -100,10 +98,11 @@ def bound(
         "variance": denoiser.variance,
         "decoder": config.evaluation.decoder,
         "clip": clip,
-        "grid": str(grid),
+        "grid": str(config.grid()),
         "steps": len(times) - 1,
+        "times": times.tolist(),
         "prior": mean[1],
-        "terms": [[t, bits] for t, bits in zip(times.tolist(), mean[2:], strict=False)],
+        "terms": mean[2:],  # of the steps between the times
     }
     return Likelihood("bound", mean[0], _error(every[:, 0]), len(every), details)
 
@@ -112,7 +111,8 @@ def flow(
     denoiser: Denoiser, dataset: ImageDataset, config: Config, ranks: Ranks, most: int | None
 ) -> Likelihood:
     """Likelihood of the probability flow, each value spread evenly over its bin (uniform
-    dequantisation): on average a bound of that of the 8-bit image.
+    dequantisation): on average a bound of that of the 8-bit image, but for the noise that the first
+    training time has and the image has not.
     """
     spread = config.data.uniform_dequantization  # then the data are spread already
     width = 2 / 256 if spread else 2 / 255
@@ -129,6 +129,16 @@ def flow(
     every = _gathered(torch.cat(rows)[:, None], indices, ranks)[:, 0]
     details = {"evaluations": max(evaluations, default=0), "solver": "RK45 of SciPy, 1e-5"}
     return Likelihood("ode", float(every.double().mean()), _error(every), len(every), details)
+
+
+def _times(config: Config, process: Process) -> Tensor:
+    """Time grid of the bound."""
+    grid, sampling = config.grid(), config.sampling
+    steps = config.steps_of_grid(process) or sampling.timesteps or sampling.nfe
+    times = grid.build(process, steps or process.steps or 1000, **grid.options)
+    if process.factor(times[-1]).any():
+        times[-1] = 0.0  # of continuous time
+    return times
 
 
 def _images(

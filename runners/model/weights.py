@@ -151,7 +151,7 @@ def of_state(state: dict[str, Any], source: str) -> list[Weights]:
     """All weights of a checkpoint of this program: its averages in order, then the raw ones."""
     require_training(state, source)
     ema, raw = state["ema"] or {"rates": [], "averages": []}, state["network"]
-    lives = state["config"]["model"].get("ema_half_life") or ema["rates"]
+    lives = (state["ema"] and state["config"]["model"].get("ema_half_life")) or ema["rates"]
     names = lives if isinstance(lives, list) else [lives]
     kinds = [(f"ema {n}", {**raw, **a}) for n, a in zip(names, ema["averages"], strict=True)]
     rest = (state["step"], state["config"], state.get("data"))

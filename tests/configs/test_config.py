@@ -565,3 +565,14 @@ def test_the_options_of_a_networks_shape_need_not_be_said(name, request):
 def test_what_does_not_fit_the_adm_network_is_refused(adm, overrides, text):
     (line,) = problems(adm, *overrides)
     assert text in line
+
+
+def test_a_typed_grid_changes_no_average():
+    config = load("digits_adm.yml", [("sampling.skip_type", "respaced:5")])
+    assert config.model == load("digits_adm.yml").model
+    assert config.sampling.timesteps is None  # the grid says its steps
+
+
+def test_half_lives_that_make_no_rate_are_told():
+    with pytest.raises(ConfigError, match="model.ema_half_life: .* gives the rates 1.0"):
+        load("digits.yml", [("model.ema_half_life", "100000000000000000000")])

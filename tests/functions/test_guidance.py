@@ -219,3 +219,24 @@ def test_labels_are_given_once_and_may_still_be_named() -> None:
     told.eps(noise(), 5.0, 1 - LABEL)
     assert plain.network.asked[-1] == (1 - LABEL).tolist()
     assert Scaled(plain, torch.ones_like).given(LABEL).eps(noise(), 5.0).shape == noise().shape
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weight": -2.0}, "weight -2 is not valid"),
+        ({"weight": float("nan")}, "weight"),
+        ({"low": 5.0, "high": 1.0}, "low below high, not 5 and 1"),
+        ({"guide": Denoiser(nn.Identity(), VP(schedule="cosine", steps=100))}, "needs the process"),
+        ({"guide": Denoiser(nn.Identity(), VP(schedule="cosine"))}, "needs the process"),
+    ],
+)
+def test_numbers_and_guides_that_do_not_fit_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        Guided(Denoiser(nn.Identity(), VP()), **{"weight": 2.0, "no_class": 1, **options})
+
+
+def test_guidance_0_by_a_guide_without_variances_is_refused():
+    learned = Denoiser(nn.Identity(), VP(), variance="learned")
+    with pytest.raises(ValueError, match="has no learned variance"):
+        Guided(learned, 0.0, guide=Denoiser(nn.Identity(), VP()))

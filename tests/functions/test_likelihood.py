@@ -177,6 +177,38 @@ def test_the_bound_trains_the_variance_only(network):
     assert (whole[0] - both[0]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("weight", ["p2", "min_snr", "snr"])
+def test_a_weight_of_kl_is_one_weight_under_every_prediction(weight, tmp_path):
+    from configs.schema import load
+
+    t = torch.tensor([10, 500, 900])
+    found = [
+        load(
+            "digits.yml",
+            [
+                ("loss", "{name: kl}"),
+                ("training.weight", weight),
+                ("diffusion.predicts", predicts),
+            ],
+        ).weight(VP())(t)
+        for predicts in ("eps", "x0", "v")
+    ]
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("t", [[0.5], [-1.0], [1000.0]])
+def test_times_outside_of_the_chain_are_refused(t, network):
+    x = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(ValueError, match="whole numbers from 0 to 999"):
+        bound(Denoiser(network, VP(), variance="learned"), x, torch.tensor(t), x)
+
+
+def test_a_schedule_without_signal_at_its_end_has_no_bound(network):
+    x, process = torch.zeros(1, 3, 16, 16), VP(schedule="jsd", steps=10)
+    with pytest.raises(ValueError, match="needs some signal at the last time"):
+        hybrid(Denoiser(network, process, variance="learned"), x, torch.tensor([9]), x)
+
+
 def test_a_network_without_variances_is_refused():
     denoiser = Denoiser(ExactNet(Gauss(), VP()), VP(), variance="learned")
     with pytest.raises(ValueError, match="should answer twice the channels"):

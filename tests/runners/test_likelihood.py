@@ -44,7 +44,7 @@ def test_the_bound_is_measured_with_every_variance(exp, capsys):
     assert "bits per dimension (variational bound, 5 steps, variance learned" in (
         capsys.readouterr().out
     )
-    terms = [bits for _, bits in learned["details"]["terms"]]
+    terms = learned["details"]["terms"]
     assert len(terms) == 5 and learned["images"] == 20 and learned["standard_error"] > 0
     whole = learned["details"]["prior"] + sum(terms)
     assert learned["bits"] == pytest.approx(whole, rel=1e-5)
@@ -110,4 +110,18 @@ def test_a_likelihood_that_is_not_defined_is_refused(words, said, tmp_path, caps
 def test_a_loss_and_a_variance_that_do_not_fit_are_refused(words, said, tmp_path, capsys):
     assert main([*TINY, "--exp", str(tmp_path), "--doc", "a", *words]) == 2
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_run_without_averages_is_tested(tmp_path):
+    words = ["--exp", str(tmp_path), "--doc", "a", "--model.ema", "false"]
+    words += ["--model.ema_half_life", "500k", "--training.n_iters", "1"]
+    assert main([*TINY, *words]) == 0
+    assert bits_of(tmp_path, "a", *FEW)["images"] == 20
+
+
+def test_a_schedule_without_signal_is_refused_before_training(tmp_path, capsys):
+    words = ["--exp", str(tmp_path), "--doc", "a", "--diffusion.beta_schedule", "jsd"]
+    assert main([*ADM, *words]) == 2
+    assert "needs some signal at the last time" in capsys.readouterr().err
     assert not (tmp_path / "logs").exists()
