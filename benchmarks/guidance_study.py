@@ -4,7 +4,7 @@
 
 Trains digits_class.yml and samples it with guidance 0 to 4: everywhere, in an interval of noise
 levels, and by a weaker snapshot of the same run (autoguidance). Every stage is a command of
-main.py, printed; what is finished is not done again. Leaves EXP/guidance.json and .svg.
+main.py, printed; what is finished is not done again. Leaves EXP/guidance.json and .png.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             )
         axes.set_xlabel("guidance (1: none, 0: no class)")
         axes.set_title(name, fontsize=11)
+        axes.set_yscale("log" if name.startswith("FD") else "linear")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     figure.savefig(path)
@@ -83,7 +84,7 @@ def main() -> None:
             kept = {key: v for key, v in figures.items() if key.split("[")[0] in SHOWN}
             found.setdefault(way, {})[scale] = kept
             (args.exp / "guidance.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, args.exp / "guidance.svg")
+    draw(found, args.exp / "guidance.png")
 
 
 if __name__ == "__main__":

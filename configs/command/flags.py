@@ -148,7 +148,7 @@ def _add_sample(group: Group) -> None:
     _key(group, "--sample_type", "sampling.sample_type", "SPEC", "the sampler, such as deis:3:rho")
     _key(group, "--order", "sampling.order", "Q", "of the sampler")
     _key(group, "--variable", "sampling.variable", "NAME", "of deis: t, rho or lambda")
-    _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large or small")
+    _key(group, "--variance", "sampling.variance", "NAME", "of ddpm: large, small or learned")
     _key(group, "--eta", "sampling.eta", "E", "0 is DDIM, 1 has the noise of DDPM")
     grids = "the time grid, such as karras:7 or respaced:ddim25"
     _key(group, "--skip_type", "sampling.skip_type", "SPEC", grids)
@@ -195,7 +195,7 @@ def _add_measure(group: Group) -> None:
         "--likelihood",
         metavar="KIND",
         choices=("bound", "ode", "none"),
-        help="of --test: the variational bound over the time grid, the probability flow, or none",
+        help="of --test: bound (variational, over the time grid), ode (probability flow) or none",
     )
 
 

@@ -162,10 +162,7 @@ def _sampling(config: Config) -> list[Problem]:
         return [*problems, Problem(f"model.{key}", f"{text}; give one")]
     if len(set(averages)) < len(averages):
         problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
-    rates = config.ema_rates
-    if model.ema_half_life is not None and (
-        max(rates, default=0) >= 1 or len(set(rates)) < len(rates)
-    ):
+    elif len(set(rates := config.ema_rates)) < len(rates) or max(rates, default=0) >= 1:
         text = f"{show(model.ema_half_life)} gives the rates {', '.join(map(str, rates))} with "
         text += f"{config.training.images_per_update} images an update; they should differ, below 1"
         problems.append(Problem("model.ema_half_life", text))

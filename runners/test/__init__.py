@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from configs.command.options import Options
@@ -34,9 +35,10 @@ def test(config: Config, options: Options, ranks: Ranks) -> None:
             f"--test: data set {config.data.dataset} has no held-out images; name some "
             "with --data.test_path FOLDER, or hold a part back with --data.holdout 0.05"
         )
-    results: dict[str, dict[str, Any]] = {}
-    every, bits = all_weights(config, options), None
+    every = all_weights(config, options)
     drawn = weights.chosen(every, config.sampling.ema)
+    measure = _likelihood(open_model(config, drawn, ranks.device), options)
+    results: dict[str, dict[str, Any]] = {}
     for found in every:
         model = open_model(config, found, ranks.device)
         losses = held_out_loss(model.denoiser(), held_out, model.config, ranks)
@@ -44,24 +46,21 @@ def test(config: Config, options: Options, ranks: Ranks) -> None:
         if ranks.first:
             shown = "  ".join(f"{name} {value:.5f}" for name, value in losses.items())
             print(f"{found.average:>12}  {shown}  ({len(held_out):,} held-out images)", flush=True)
-        if (
-            found is drawn
-            and (bits := _likelihood(model, held_out, options, ranks))
-            and ranks.first
-        ):
-            print(f"{found.average:>12}  {bits}", flush=True)
+    bits = measure(held_out, ranks) if measure else None
+    if ranks.first and bits:
+        print(f"{drawn.average:>12}  {bits}", flush=True)
     if ranks.first and options.use_pretrained is None:
         _write(results, bits, held_out, config, options)
 
 
 def _likelihood(
-    model: Model, held_out: ImageDataset, options: Options, ranks: Ranks
-) -> Likelihood | None:
-    """Bits per dimension as --likelihood asks for them; None where it asks for none, or where they
-    are not defined and nobody asked. Raises ConfigError where they are not defined.
+    model: Model, options: Options
+) -> Callable[[ImageDataset, Ranks], Likelihood] | None:
+    """Measurement of bits per dimension that --likelihood asks for; None where it asks for none, or
+    where they are not defined and nobody asked. Raises ConfigError where they are not defined.
     """
     config, kind = model.config, options.likelihood
-    spec = config.sampler()
+    spec, most = config.sampler(), config.evaluation.test_images
     variance = spec.options.get("variance") if spec.name == "ddpm" else None
     denoiser = config.denoiser(model.network, model.process, variance=variance)
     if kind == "none":
@@ -71,8 +70,8 @@ def _likelihood(
             raise ConfigError(f"--likelihood {kind}: {why}")
         log.info("no bits per dimension: %s", why)
         return None
-    measure = likelihood.flow if kind == "ode" else likelihood.bound
-    return measure(denoiser, held_out, config, ranks, config.evaluation.test_images)
+    how = likelihood.flow if kind == "ode" else likelihood.bound
+    return lambda images, ranks: how(denoiser, images, config, ranks, most)
 
 
 def _write(
