@@ -48,6 +48,7 @@ def test_the_page_translates_three_commands():
     assert len(commands()) == 3
 
 
+@pytest.mark.slow
 def test_the_training_and_the_sampling_command_run(folder, tmp_path):
     train, sample, _ = commands()
     assert run(train, tmp_path, {"data/128x128_ffhq": folder}, SMALL) == 0
@@ -57,6 +58,7 @@ def test_the_training_and_the_sampling_command_run(folder, tmp_path):
     assert len(list((tmp_path / "image_samples" / "drawn").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_guided_diffusion_is_sampled(tmp_path):
     config = load("ffhq128_p2.yml", list(SMALL.items()))
     torch.manual_seed(0)

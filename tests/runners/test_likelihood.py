@@ -115,7 +115,8 @@ def test_a_loss_and_a_variance_that_do_not_fit_are_refused(words, said, tmp_path
 
 def test_a_run_without_averages_is_tested(tmp_path):
     words = ["--exp", str(tmp_path), "--doc", "a", "--model.ema", "false"]
-    words += ["--model.ema_half_life", "500k", "--training.n_iters", "1"]
+    words += ["--model.ema_rate", "null", "--model.ema_half_life", "500k"]
+    words += ["--training.n_iters", "1"]
     assert main([*TINY, *words]) == 0
     assert bits_of(tmp_path, "a", *FEW)["images"] == 20
 

@@ -201,10 +201,10 @@ def test_respaced_steps_are_those_of_the_sections(exp: Path, capsys) -> None:
     assert main(words) == 0
     said = capsys.readouterr().err
     assert "respaced:3+2: 5 steps, 5 network evaluations" in said and "asked" not in said
-    assert main([*words, "--timesteps", "7", "-i", "other"]) == 2
+    assert main([*words, "--timesteps", "7", "-i", "respaced7"]) == 2
     said = capsys.readouterr().err
     assert "--timesteps: sampling.timesteps: 7 does not fit skip_type respaced:3+2, which" in said
-    assert not (exp / "image_samples/other").exists()
+    assert not (exp / "image_samples/respaced7").exists()
 
 
 def test_a_checkpoint_alone_is_enough(exp: Path, expected, tmp_path: Path) -> None:
