@@ -473,14 +473,8 @@ def test_the_networks_answer_has_the_shape_of_the_state(tiny):
 def test_the_json_schema_knows_every_part_and_its_options(tiny):
     schema = json.loads(json_schema())
     diffusion = schema["$defs"]["Diffusion"]
-    assert {*diffusion["properties"]["process"]["enum"]} == {
-        "vp",
-        "vpsde",
-        "cld",
-        "blur",
-        "flow",
-        "edm",
-    }
+    names = {*diffusion["properties"]["process"]["enum"]}
+    assert names == {"vp", "vpsde", "subvp", "cld", "blur", "flow", "edm"}
     options = {rule["if"]["properties"]["process"]["const"]: rule for rule in diffusion["allOf"]}
     steps = options["vp"]["then"]["properties"]["steps"]
     assert (steps["minimum"], steps["default"]) == (1, 1000)
