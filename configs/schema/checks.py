@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import specs
-from configs.schema.conditions import check_conditions
+from configs.schema.conditions import check_augment, check_conditions
 from configs.schema.options import part_of, state_shape
 from configs.schema.problems import Problem
 from configs.values import show
@@ -30,7 +30,7 @@ def _data(config: Config) -> list[Problem]:
     if config.data.rescaled and config.data.logit_transform:
         text = "true has no effect beside rescaled: true; one of the two should be false"
         return [Problem("data.logit_transform", text)]
-    return []
+    return check_augment(config) if config.data.augment else []
 
 
 def _classes(config: Config) -> list[Problem]:
@@ -62,10 +62,11 @@ def _shape(config: Config) -> list[Problem]:
     values = config.model_dump(include={"data", "model", "diffusion", "training"})
     part, state = part_of("model", values["model"]), state_shape(values)
     learned = config.model.var_type == "learned"
-    others = {"side": "data.image_size", "classes": "data.classes"}
+    others = {"side": "data.image_size", "classes": "data.classes", "augment": "data.augment"}
     problems = []
     for key, what in part.facts.shape.items() if part else ():
-        if (found := config.model.options[key]) != (right := state[what]):
+        found, right = config.model.options[key], state[what]
+        if found != right and not (what == "augment" and right == 0):  # told nothing, it takes 0
             other = others.get(what, "data.channels")
             other += " and var_type learned" * (what == "answer" and learned)
             other += " and training.label_dropout" * (what == "classes" and right is not None)
@@ -239,6 +240,7 @@ def _network(config: Config, process: Process) -> list[Problem]:
     """
     import torch
 
+    from datasets.augment import LABELS
     from models import build
 
     data, model = config.data, config.model
@@ -247,7 +249,8 @@ def _network(config: Config, process: Process) -> list[Problem]:
         with torch.device("meta"), torch.no_grad():
             network = build(model.name, **model.options)
             label = [torch.zeros(2, dtype=torch.int64)] if data.classes else []
-            answer = network(torch.zeros(shape), torch.zeros(2), *label)
+            told = {"augment": torch.zeros(2, LABELS)} if data.augment else {}
+            answer = network(torch.zeros(shape), torch.zeros(2), *label, **told)
     except (ValueError, TypeError, RuntimeError) as err:
         return [_of_option("model", model.options, err)]
     except Exception as err:  # noqa: BLE001  (whatever a network of a user's own raises)

@@ -63,6 +63,7 @@ class Data(Plug):
     download: bool = False  # fetch what torchvision can fetch when it is missing
     classes: bool | Count = False  # train with labels; a number where the source does not know it
     random_flip: bool = False
+    augment: Fraction = 0.0  # probability of each transformation that the network is told of
     num_workers: CountOrZero = 0
     in_memory: Literal["auto", True, False] = "auto"
     rescaled: bool = True

@@ -19,7 +19,7 @@ from runners.measure.window import Window
 from runners.record import image_files
 from runners.train.journal import Journal, memory
 from runners.train.resume import identity
-from runners.train.sheet import draw_sheet
+from runners.train.sheet import augmented_sheet, draw_sheet
 from runners.train.trainer import NonFiniteLossError, Step, Trainer
 
 log = logging.getLogger("skip_step")
@@ -169,6 +169,10 @@ class TrainingRun:
             self.ranks.world,
             self.ranks.device,
         )
+        if config.data.augment and self.trainer.step == 0 and self.ranks.first:
+            path = self.run / "samples" / "augmented.png"
+            image_files.save(augmented_sheet(self.dataset, config), path)
+            log.info("images as the network sees them: %s", path)
         warn = LOSSES.parts[config.loss.name].facts.warn
         if warn and (text := warn(self.trainer.denoiser.process, **config.loss.options)):
             log.warning("%s", text)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.schema import Config, ConfigError
+from datasets.augment import augment
 from datasets.transforms import drop_labels, random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
@@ -147,12 +148,15 @@ class Trainer:
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
             images = random_flip(images)
-        x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
+        x0, told = to_model(images, self.config.data), None
+        if self.config.data.augment:
+            x0, told = augment(x0, self.config.data.augment)
+        x0 = x0.contiguous(memory_format=self.layout)
         t, importance = self.times.sample(len(x0))
         drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
         t, importance, weight = (v.to(self.ranks.device) for v in drawn)
         noise = self.denoiser.process.noise(x0)
-        loss = self._backward(x0, t, noise, importance, weight, self._conditions(labels))
+        loss = self._backward(x0, t, noise, importance, weight, (self._labels(labels), told))
         lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
@@ -168,7 +172,7 @@ class Trainer:
         self.step += 1
         return loss, t, norm, lr
 
-    def _conditions(self, labels: Tensor | None) -> Tensor | None:
+    def _labels(self, labels: Tensor | None) -> Tensor | None:
         """Labels that the network is told, some of them dropped; None without data.classes."""
         if not self.config.data.classes:
             return None
@@ -189,10 +193,10 @@ class Trainer:
         noise: Tensor,
         importance: Tensor,
         weight: Tensor,
-        label: Tensor | None,
+        conditions: tuple[Tensor | None, Tensor | None],
     ) -> Tensor:
         """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
-        the losses (b,), unweighted.
+        the losses (b,), unweighted. conditions: labels, and those of the augmentation.
         """
         count, training = len(x0), self.config.training
         share = count // training.grad_accum
@@ -201,7 +205,7 @@ class Trainer:
         losses = []
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
-            denoiser = self.denoiser.given(None if label is None else label[part])
+            denoiser = self.denoiser.given(*(c if c is None else c[part] for c in conditions))
             with self._sync(begin + size >= count):
                 given = {"weight": weight[part]} if self.weighs_itself else {}
                 options = {**self.config.loss.options, **given}
