@@ -1,4 +1,4 @@
-"""Augmentation of training images that the network is told of, so that it does not leak into samples.
+"""Augmentation of training images that the network is told of, and that samples do not show.
 
 The transformations, their order and the nine numbers that stand for them are those of EDM
 (2206.00364, appendix F.2, table 6), after StyleGAN2-ADA (2006.06676): a network trained there goes
@@ -106,9 +106,9 @@ def resample(images: Tensor, linear: Tensor, shift: Tensor) -> Tensor:
     `linear (p - shift)`, both measured from the centre, (x, y) to the right and down.
 
     linear: (B, 2, 2); shift: (B, 2), in sides of the image. The resampling is that of the paper's
-    code: twice the resolution by the filter sym6, bilinear there, and back by the same filter, which
-    keeps detail and does not alias. Beyond its border an image is reflected, as often as it takes;
-    the paper's code reflects it once, and shows 0 beyond.
+    code: twice the resolution by the filter sym6, bilinear there, and back by the same filter. That
+    keeps more detail than one bilinear step. Beyond its border an image is reflected, as often as
+    it takes; the paper's code reflects it once, and shows 0 beyond.
     """
     height, width = images.shape[2:]
     low = torch.tensor(SYM6, dtype=images.dtype, device=images.device)
@@ -119,8 +119,7 @@ def resample(images: Tensor, linear: Tensor, shift: Tensor) -> Tensor:
     double = F.conv_transpose2d(padded, 2 * kernel, stride=2)
     double = double[:, 0, first : first + 2 * height - 1, first : first + 2 * width - 1]
     rows, columns = (
-        torch.arange(-CENTRE, 2 * n + len(SYM6) - CENTRE - 2, device=images.device) / 2
-        - (n - 1) / 2
+        (torch.arange(2 * n + len(SYM6) - 2, device=images.device) - CENTRE - (n - 1)) / 2
         for n in (height, width)
     )
     points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
