@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import specs
+from configs.schema.averages import check_averages
 from configs.schema.conditions import check_augment, check_conditions
 from configs.schema.options import part_of, state_shape
 from configs.schema.problems import Problem
@@ -156,22 +157,7 @@ def _sampling(config: Config) -> list[Problem]:
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
-    model, averages = config.model, config.model.averages
-    key = "ema_rate" if model.ema_half_life is None else "ema_half_life"
-    if model.ema_rate is not None and model.ema_half_life is not None:
-        text = f"{show(model.ema_half_life)} and ema_rate {show(model.ema_rate)} exclude each other"
-        return [*problems, Problem(f"model.{key}", f"{text}; give one")]
-    if len(set(averages)) < len(averages):
-        problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
-    elif len(set(rates := config.ema_rates)) < len(rates) or max(rates, default=0) >= 1:
-        text = f"{show(model.ema_half_life)} gives the rates {', '.join(map(str, rates))} with "
-        text += f"{config.training.images_per_update} images an update; they should differ, below 1"
-        problems.append(Problem("model.ema_half_life", text))
-    if isinstance(sampling.ema, float | int) and sampling.ema not in averages:
-        kept = ", ".join(map(show, averages)) or "nothing (model.ema is false)"
-        text = f"{show(sampling.ema)} is not averaged; model.{key} keeps {kept}"
-        problems.append(Problem("sampling.ema", text))
-    return problems
+    return problems + check_averages(config)
 
 
 def _build(config: Config) -> list[Problem]:

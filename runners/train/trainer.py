@@ -24,6 +24,7 @@ from functions.denoiser import Denoiser
 from functions.loss import LOSSES
 from models import build
 from models.ema import EMA
+from models.power_ema import PowerEMA
 from runners.machine.precision import autocast, laid_out, memory_format
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
@@ -66,8 +67,10 @@ class Trainer:
             )
         self.network = laid_out(network, config, ranks.device).train()
         self.layout = memory_format(config)
-        rates = config.ema_rates
-        self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
+        model, rates = config.model, config.ema_rates
+        begin = (model.ema_warmup, model.ema_rampup)
+        self.ema = EMA(self.network, rates, *begin) if rates else None
+        self.powers = PowerEMA(self.network, model.ema_powers) if model.ema_powers else None
         fused = ranks.device.type in ("cpu", "cuda")
         self.optimizer = config.optimizer(self.network.parameters(), fused)
         half = config.training.precision == "fp16"
@@ -94,6 +97,7 @@ class Trainer:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "powers": self.powers.state_dict() if self.powers else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "times": self.times.state(),
@@ -104,6 +108,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+        if self.powers:
+            self.powers.load_state_dict(state["powers"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -167,6 +173,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.network)
+        if self.powers:
+            self.powers.update(self.network)
         if self.times.learns:
             self._learn(t, loss if self.weighs_itself else weight * loss)
         self.step += 1
