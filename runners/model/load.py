@@ -163,9 +163,6 @@ def network_options(config: Config, found: Weights) -> dict[str, Any]:
     shape = NETWORKS.parts[model.name].facts.shape
     ours = plain(model.options)
     differing = {key: value for key, value in told.items() if value != ours[key]}
-    differing.pop("dropout", None)  # which acts in training only
-    for key in [key for key in differing if shape.get(key) == "augment"]:
-        del differing[key]  # a network that is told nothing was told that nothing is augmented
     for key in [key for key in differing if key in shape]:
         text = f"model.{key} {show(ours[key])}: {source} has {show(told[key])}"
         if shape[key] == "answer" and told[key] == 2 * ours[key]:
@@ -173,6 +170,7 @@ def network_options(config: Config, found: Weights) -> dict[str, Any]:
         if shape[key] == "classes":
             text += "; data.classes and training.label_dropout decide it"
         raise ConfigError(text)
+    differing.pop("dropout", None)  # which acts in training only
     if differing:
         words = ", ".join(f"{key} {show(value)}" for key, value in differing.items())
         log.warning("%s: its own %s is used, not the config's", source, words)
