@@ -20,6 +20,7 @@ from models import NETWORKS, build
 from models.interop import NETWORK_OF
 from runners.machine.precision import laid_out
 from runners.model import weights
+from runners.model.any_length import of_length
 from runners.model.weights import Weights
 
 log = logging.getLogger("skip_step")
@@ -62,7 +63,7 @@ def all_weights(config: Config, options: Options) -> list[Weights]:
         if options.use_pretrained is not None:
             text = "has no effect on foreign weights; leave one of the two out"
             raise ConfigError(f"--ema_length {length:g} {text}")
-        return [weights.of_length(require_run(options.run), config.sampling.ckpt_id, length)]
+        return [of_length(require_run(options.run), config.sampling.ckpt_id, length)]
     if (source := options.use_pretrained) is not None:
         return weights.pretrained(source or None, config, options.exp / "pretrained")
     return weights.of_run(require_run(options.run), config.sampling.ckpt_id)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from configs.schema import Config, ConfigError
 from configs.schema.problems import nearest
 from datasets import SOURCES
-from models import checkpoint, interop, snapshots
+from models import checkpoint, interop
 
 log = logging.getLogger("skip_step")
 
@@ -24,10 +24,10 @@ class Weights:
     """A state dict and where it came from.
 
     layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999" (a
-    rate), "ema 500000" (a half-life in images), "ema length 0.05" (of the training), "raw", or what
-    a foreign file says; step: of the training, None where a foreign file does not say it. config:
-    the one inside a file of ours, data: its identity of the training images. options: of the
-    network, those that a foreign file says. guide: weights of the model that guides these.
+    rate), "ema 500000" (a half-life in images), "raw", or what a foreign file says; step: of the
+    training, None where a foreign file does not say it. config: the one inside a file of ours,
+    data: its identity of the training images. options: of the network, those that a foreign file
+    says. guide: weights of the model that guides these.
     """
 
     state: dict[str, Tensor]
@@ -107,32 +107,6 @@ def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
         there = ", ".join(foreign)
         raise ConfigError(f"{run} holds no ckpt.pth; name one of {there}: --sampling.ckpt_id N")
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
-
-
-def of_length(run: Path, ckpt_id: int | None, length: float) -> Weights:
-    """The average of this length at a run's newest snapshot, or at the one of step `ckpt_id`.
-
-    Raises ConfigError for a run that stores none, a step without one, and a length out of reach.
-    """
-    kept = snapshots.steps(run)
-    if not kept:
-        raise ConfigError(
-            f"--ema_length {length:g}: {run} holds no snapshots ema_STEP.pth; they are stored by a "
-            "training with model.ema_powers, such as [0.05, 0.1]"
-        )
-    if ckpt_id is not None and ckpt_id not in kept:
-        near = min(kept, key=lambda step: abs(step - ckpt_id))
-        text = f"no {snapshots.path_of(run, ckpt_id)}; the nearest snapshot is that of step {near}"
-        raise ConfigError(f"sampling.ckpt_id {ckpt_id}: {text}")
-    step = ckpt_id or kept[-1]
-    try:
-        state, file = snapshots.reconstruct(run, step, length, log.info)
-    except checkpoint.CheckpointError:
-        raise
-    except ValueError as err:
-        raise ConfigError(f"--ema_length {err}") from err
-    source, rest = str(snapshots.path_of(run, step)), (step, file["config"], file["data"])
-    return Weights(state, "ours", source, f"ema length {length:g}", *rest)
 
 
 def guide(text: str, logs: Path) -> Weights:
