@@ -153,6 +153,11 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("optim.anneal", "linear:3", "linear has no options"),
         ("model.ema_half_life", "[500k, '5e5']", "[500000, 500000] names one average twice"),
         ("model.ema_half_life", "-1", "a non-empty list of counts above 0, such as 50000, 500k"),
+        ("model.ema_powers", "[0.1, 0.1]", "[0.1, 0.1] names one average twice"),
+        ("model.ema_powers", "[0.3]", "a non-empty list of numbers above 0 and at most 0.25"),
+        ("model.ema_rampup", "0", "0 is not valid; it should be a number above 0 or null"),
+        ("training.ema_snapshot_freq", "100", "has no effect without model.ema_powers"),
+        ("sampling.ema_length", "0.3", "a number above 0 and at most 0.25 or null"),
         ("training.times", "unifrom", "did you mean uniform?"),
         (
             "training.times",
@@ -344,6 +349,14 @@ def test_averages_by_half_life_in_images(tmp_path):
     both = write(tmp_path, text, "both.yml")
     (line,) = problems(both)
     assert "model.ema_half_life: 5000 and ema_rate 0.99 exclude each other; give one" in line
+    (line,) = problems(path, ("model.ema_warmup", "true"), ("model.ema_rampup", "0.05"))
+    assert "model.ema_rampup: 0.05 and ema_warmup true exclude each other; give one" in line
+
+
+def test_a_length_that_is_typed_replaces_the_average_of_the_file(tmp_path):
+    path = write(tmp_path, TINY + "sampling: {ema: none}\n")
+    sampling = load(path, [("sampling.ema_length", "0.03")]).sampling
+    assert (sampling.ema, sampling.ema_length) == (None, 0.03)
 
 
 def test_budgets_are_kept_as_numbers_and_load_again(tmp_path):
