@@ -10,7 +10,7 @@ from configs.command import picture_flags
 from configs.command.options import AXES
 from configs.command.usage import UsageError
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\
