@@ -171,6 +171,7 @@ def state_shape(every: Values) -> dict[str, Any]:
         "channels": channels,
         "answer": channels * (2 if learned else 1) if channels else None,
         "classes": label_rows(data.get("classes"), every.get("training")),
+        "augment": 9 if (data.get("augment") or 0) > 0 else 0,
     }
 
 

@@ -2,5 +2,7 @@
 
 from models.networks.adm import ADM
 from models.networks.ddpm import UNet
+from models.networks.dhariwal import DhariwalUNet
 from models.networks.ncsnpp import NCSNpp
+from models.networks.song import SongUNet
 from models.parts import NETWORKS
