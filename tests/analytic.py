@@ -54,7 +54,7 @@ class Blend:
         return self.weights.view(-1, *[1] * 6), *shaped
 
     def _coefs(self, process, t) -> tuple[Tensor, Tensor]:
-        """Coefs of the clean state and of the noise at t, each (B or 1, 1, H or 1, W or 1, k, k)."""
+        """Coefs of the clean state and the noise at t: (B or 1, 1, H or 1, W or 1, k, k)."""
         t = torch.as_tensor(t, dtype=torch.float64)
         coefs = (process.mean(t), process.factor(t))
         return tuple(
@@ -63,7 +63,7 @@ class Blend:
         )
 
     def eps(self, x: Tensor, abar) -> Tensor:
-        """Expected noise where the variance is preserved: x = sqrt(abar) x0 + sqrt(1 - abar) eps."""
+        """Expected noise in x = sqrt(abar) x0 + sqrt(1 - abar) eps."""
         abar = torch.as_tensor(abar)
         parts = list(zip(self.weights, self.means, self.stds, strict=True))
         gaps = torch.stack([x - abar**0.5 * m for _, m, _ in parts])
@@ -73,8 +73,8 @@ class Blend:
         return (1 - abar) ** 0.5 * (share * gaps / var).sum(0)
 
     def flow(self, process, x: Tensor, t: float, s: float) -> Tensor:
-        """The exact probability flow from t to s where coefficients are numbers: in one dimension it
-        keeps quantiles.
+        """The exact probability flow from t to s where a pixel has one coefficient: it keeps
+        quantiles.
         """
         begin, end = self._odds(process, t), self._odds(process, s)
         want, low, high = begin(x), torch.full_like(x, -1e3), torch.full_like(x, 1e3)

@@ -213,7 +213,7 @@ def test_a_preconditioned_network_works_at_unit_variance(process):
 
 
 def test_one_preconditioned_network_is_one_denoiser_on_every_process():
-    """Of x/alpha and sigma/alpha only: trained on EDM, it can be sampled on VP, and the other way."""
+    """It knows x/alpha and sigma/alpha only: trained on EDM, it can be sampled on VP."""
 
     class Toy(nn.Module):
         def forward(self, x, t, label=None):
