@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from functions.basis import Basis, Side, side_of
-from functions.plan import shaped
+from functions.basis import Side, side_of, velocity_slope
+from functions.plan import Basis, shaped
 from functions.process import VP, Process, Scalar, apply
 from functions.rows import transfer
 
@@ -47,7 +47,7 @@ class Adaptive:
 
     @property
     def basis(self) -> Basis:
-        """Answers that `predict` gives: noise, but data where the walk begins without signal."""
+        """Answers that `predict` gives; see `side_of`."""
         return side_of(self.process, torch.tensor(self.t)).basis
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ def solve(
     process, device = flow.process, x.device
     ends = torch.tensor([flow.t, max(flow.s, _lowest(process))], dtype=torch.float64)
     kind = _Flat if flow.basis == "eps" else _Straight
-    flat = kind(Side(process, flow.basis), ends, predict, label)
+    flat = kind(side_of(process, ends[0]), ends, predict, label)
     begin, end = flat.clock(ends)
     u, v = begin.expand(len(x)).clone(), flat.there(x)
     h, slope = torch.full_like(u, 0.02 * float(end - begin)), torch.zeros_like(x)
@@ -169,9 +169,7 @@ class _Flat:
 
 @dataclass(frozen=True)
 class _Straight(_Flat):
-    """The flow in x itself, dx/dt = alpha' x0 + sigma' eps with answers as data, for a walk from a
-    time without signal.
-    """
+    """The flow in x itself, with answers as velocity, for a walk from a time without signal."""
 
     def there(self, x: Tensor) -> Tensor:
         return x.clone()
@@ -180,12 +178,8 @@ class _Straight(_Flat):
         return v
 
     def slope(self, v: Tensor, u: Tensor, rows: Tensor) -> Tensor:
-        process = self.process
-        assert isinstance(process, Scalar)
-        of_alpha, of_sigma = process.slopes(u)
-        speed = of_sigma / process.sigma(u)
-        gain = of_alpha - speed * process.alpha(u)
-        own, other = (k[:, None, None] for k in (speed, gain))
+        assert isinstance(self.process, Scalar)
+        own, other = velocity_slope(self.process, u)
         return apply(own, v) + apply(other, self.answer(v, u, rows))
 
 

@@ -13,7 +13,7 @@ from configs.parts import require
 from configs.values import Positive
 from functions.basis import silent
 from functions.coefficients import At
-from functions.plan import accumulate, shaped
+from functions.plan import Basis, accumulate, shaped
 from functions.predictions import NEED_SIGNAL, Predicts, noise_condition
 from functions.process import Process, Scalar, VariancePreserving, apply
 
@@ -150,6 +150,24 @@ class Denoiser(nn.Module):
             return self._at(t).noise(x, prediction)
         of_answer, of_x = self._at(t).to_noise(self.predicts)
         return accumulate(apply(of_x, x), of_answer, prediction)
+
+    def velocity(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """Noise minus clean state, shaped like x, of what `x0` expects."""
+        prediction = self(x, t, label)
+        if self.clip is None and self.predicts == "velocity":
+            return prediction
+        clean = self.clean_of(x, prediction, t)
+        if self.clip is None:
+            return self.noise_of(x, prediction, t) - clean
+        clean = self.clipped(clean, self.clip)
+        return self._at(t).noise(x, clean) - clean
+
+    def answer(
+        self, basis: Basis, x: Tensor, t: Tensor | float, label: Tensor | None = None
+    ) -> Tensor:
+        """`eps`, `x0` or `velocity`, as a plan asks."""
+        asked = {"eps": self.eps, "x0": self.x0, "velocity": self.velocity}[basis]
+        return asked(x, t, label)
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Expected clean state (lifted data) of x, shaped like x."""

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from functions.basis import Basis, ScalarSide, Side
+from functions.basis import ScalarSide, Side
+from functions.plan import Basis
 from functions.process import Process, Scalar
 
 _V, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(48))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from functions.basis import Basis, Side
-from functions.plan import Plan, Stage
+from functions.basis import side
+from functions.plan import Basis, Plan, Stage
 from functions.process import Process, Scalar, VariancePreserving
 
 
@@ -59,7 +59,7 @@ def transfer(process: Process, t: Tensor, s: Tensor, basis: Basis = "eps") -> tu
             "CLD's L parametrisation has no DDIM row, which this sampler needs; deis in t, gddim "
             "and euler do without"
         )
-    return Side(process, basis).transfer(t, s)
+    return side(process, basis).transfer(t, s)
 
 
 def root(covariance: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def root(covariance: Tensor) -> Tensor:
 
 
 def checked(
-    process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
+    process: Process, stages: Sequence[Stage], basis: Basis, stochastic: bool = False
 ) -> Plan:
     """Plan of these stages, after a check of every row with right answers: data x0 under noise
     e has to go from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e, and where the plan draws
@@ -88,7 +88,8 @@ def checked(
         answers = sum(stage.B.values(), torch.zeros_like(stage.A))
         mean = process.mean(s) - stage.A @ process.mean(t)
         noise = process.factor(s) - stage.A @ process.factor(t)
-        mean, noise = (mean, noise - answers) if basis == "eps" else (mean - answers, noise)
+        of_clean, of_noise = {"eps": (0, 1), "x0": (1, 0), "velocity": (-1, 1)}[basis]
+        mean, noise = mean - of_clean * answers, noise - of_noise * answers
         worst = float(torch.cat([mean, torch.zeros_like(noise) if loose else noise]).abs().max())
         if stage.B and worst > 1e-8 * max(1.0, float(stage.A.abs().max())):
             raise ArithmeticError(f"stage {i} is inconsistent by {worst:.1e}: the grid is too fine")

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
-from functions.basis import Side, side_of
+from functions.basis import silent
 from functions.parts import SAMPLERS
-from functions.plan import Plan, Stage
+from functions.plan import Basis, Plan, Stage
 from functions.process import Process
 from functions.rows import checked, need_scalar, pairs, transfer
 
@@ -25,9 +25,9 @@ def ddim(process: Process, grid: Tensor, eta: PositiveOrZero = 0.0) -> Plan:
     if eta > 0:
         need_scalar(process, "DDIM with eta > 0")
     stages, steps = [], pairs(grid)
-    side = side_of(process, steps[0][0])
+    basis: Basis = "x0" if silent(process, steps[0][0]) else "eps"
     for i, (t, s) in enumerate(steps):
-        (A, B), r_t, r_s = transfer(process, t, s, side.basis), process.factor(t), process.factor(s)
+        (A, B), r_t, r_s = transfer(process, t, s, basis), process.factor(t), process.factor(s)
         noise = None
         if eta > 0 and r_s.any():
             added = r_t**2 - (process.psi(s, t) * r_s) ** 2  # variance of x_t given x_s
@@ -35,15 +35,16 @@ def ddim(process: Process, grid: Tensor, eta: PositiveOrZero = 0.0) -> Plan:
             if (noise > r_s).any():
                 raise ValueError(f"eta {eta:g} draws more noise than remains at t = {s:g}")
             kept = torch.sqrt(r_s**2 - noise**2)  # eq. 12
-            A, B = _row(side, t, s, kept)
+            A, B = _row(process, basis, t, s, kept)
         stages.append(Stage(float(t), float(s), A, {i: B}, noise))
-    return checked(process, stages, side.basis)
+    return checked(process, stages, basis)
 
 
-def _row(side: Side, t: Tensor, s: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def _row(
+    process: Process, basis: Basis, t: Tensor, s: Tensor, kept: Tensor
+) -> tuple[Tensor, Tensor]:
     """Coefficients of the state and of the answer that leave `kept` of the predicted noise at s."""
-    process = side.process
-    if side.basis == "eps":
+    if basis == "eps":
         psi = process.psi(t, s)
         return psi, kept - psi @ process.factor(t)
     A = kept / process.factor(t)

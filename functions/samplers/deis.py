@@ -31,10 +31,11 @@ def deis(
 ) -> Plan:
     """DEIS (2204.13902), one evaluation a step: the noise estimate is a polynomial of degree
     `order` in `variable` through the last evaluations. Degree 0 is DDIM; the degree grows with the
-    history. From a time without signal it is the estimate of the data.
+    history. From a time without signal it is the estimate of the
+    velocity eps - x0, in lambda that of the data.
 
-    variable: t is tAB, rho is rhoAB (in alpha/sigma for data), lambda is multistep DPM-Solver. A
-        step to or from an infinite rho or lambda has degree 0.
+    variable: t is tAB, rho is rhoAB (sigma/(alpha + sigma) for the velocity), lambda is multistep
+        DPM-Solver. A step to or from an infinite lambda has degree 0.
     lower_order_final: in lambda, degrees 2, 1 and 0 in the last steps with a finite lambda, as in
         diffusers. None: with order 2 and 3, where the last of these steps is more than twice as
         long in lambda as the one before it. On a uniform grid it is 3 to 5 times as long, and the
@@ -57,6 +58,7 @@ def deis(
     side = scalar_side_of(need_scalar(process, f"DEIS in {variable}"), steps[0][0])
     row = partial(in_clock, side)
     if variable == "lambda":
+        side = ScalarSide(side.process, "eps" if side.basis == "eps" else "x0")
         row = partial(in_lambda, side.process, basis=side.basis)
     stages = multistep(grid, _depth(side, grid, order, variable, lower_order_final), row)
     return checked(process, stages, side.basis)

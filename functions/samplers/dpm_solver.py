@@ -11,11 +11,11 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from configs.parts import require
-from functions.basis import Basis, silent
+from functions.basis import silent
 from functions.exponential import in_lambda
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan
+from functions.plan import Basis, Plan
 from functions.process import Process, Scalar
 from functions.rows import checked, need_scalar, need_steps, pairs
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
-from functions.basis import silent
+from functions.basis import silent, velocity_slope
 from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process, Scalar
@@ -38,7 +38,7 @@ def euler(process: Process, grid: Tensor, lam: PositiveOrZero = 0.0) -> Plan:
 
 
 def _from_noise(process: Scalar, steps: list[tuple[Tensor, Tensor]], lam: float) -> Plan:
-    """Euler's step of dx/dt = alpha' x0 + sigma' eps with answers as data, from a time without
+    """Euler's step of dx/dt = alpha' x0 + sigma' eps with answers as velocity, from a time without
     signal, where the other form is infinite.
     """
     if lam > 0:
@@ -48,8 +48,6 @@ def _from_noise(process: Scalar, steps: list[tuple[Tensor, Tensor]], lam: float)
         )
     stages = []
     for i, (t, s) in enumerate(steps):
-        of_alpha, of_sigma = process.slopes(t)
-        speed = of_sigma / process.sigma(t)
-        A, B = 1 + (s - t) * speed, (s - t) * (of_alpha - speed * process.alpha(t))
-        stages.append(Stage(float(t), float(s), A.view(1, 1), {i: B.view(1, 1)}))
-    return Plan(tuple(stages), "x0")
+        own, other = velocity_slope(process, t)
+        stages.append(Stage(float(t), float(s), 1 + (s - t) * own, {i: (s - t) * other}))
+    return Plan(tuple(stages), "velocity")

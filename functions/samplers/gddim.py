@@ -10,11 +10,11 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
-from functions.basis import side_of
+from functions.basis import side_of, silent
 from functions.exponential import in_time
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan, Stage
+from functions.plan import Basis, Plan, Stage
 from functions.process import Process
 from functions.rows import checked, need_steps, pairs, root
 
@@ -55,7 +55,7 @@ def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
     if process.rate(*pairs(grid)[0]) is not None:
         raise ValueError(f"lam {lam:g} needs CLD's R parametrisation; L goes with lam 0")
     steps, stages = pairs(grid), []
-    basis = side_of(process, steps[0][0]).basis
+    basis: Basis = "x0" if silent(process, steps[0][0]) else "eps"
     for i, (t, s) in enumerate(steps):
         R_t, R_s = process.factor(t), process.factor(s)
         back = process.reversed(t, s, lam)  # 2206.05564, eq. 22

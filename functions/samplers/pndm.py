@@ -26,7 +26,7 @@ ADAMS = (
 
 class _Table:
     """A growing list of stages; every stage is the row of DDIM on a weighted estimate of the
-    noise (of the data, in a walk from a time without signal)."""
+    noise (of the velocity, in a walk from a time without signal)."""
 
     def __init__(self, process: Process, begin: Tensor, shifted: bool = False) -> None:
         self.process, self.shifted = process, shifted

@@ -8,11 +8,11 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from configs.parts import require
-from functions.basis import Basis, silent
+from functions.basis import silent
 from functions.exponential import in_lambda
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan
+from functions.plan import Basis, Plan
 from functions.process import Process
 from functions.rows import checked, need_scalar, need_steps, pairs
 
@@ -54,5 +54,5 @@ def unipc(
     def depth(i: int) -> int:
         return min(order, max(i + 1 - begin, 1), len(steps) - i)
 
-    stages = multistep(grid, depth, row, corrector)
+    stages = multistep(grid, depth, row, corrector, begin)
     return checked(scalar, stages, basis)

@@ -389,7 +389,7 @@ def test_what_the_processes_cannot_do_is_refused():
         SAMPLERS["gddim"](CLD(parametrisation="L"), grid, lam=0.5)
     for process in (CLD(), Blur(8)):
         with pytest.raises(
-            ValueError, match="eps scale skip is defined for the processes with numbers"
+            ValueError, match="eps scale skip is defined for the variance-preserving"
         ):
             SCALES["skip"](process)
     with pytest.raises(ValueError, match="grid karras is defined for processes with numbers"):

@@ -27,9 +27,7 @@ def times(process, n=7):
 
 
 class Toy(nn.Module):
-    """A wrong network that says the same of every x, in the words of a prediction. t: the times,
-    which the program does not tell it as they are.
-    """
+    """A wrong network that says the same of every x at times t, in the words of a prediction."""
 
     def __init__(self, process, predicts, t):
         super().__init__()
