@@ -75,8 +75,7 @@ def test_the_line_of_flow_matching_equals_the_reference():
 def last(plan, process, predicts, x, draws=()):
     """The sample of an exact network that was trained with `predicts`."""
     denoiser = Denoiser(ExactNet(DATA, process, predicts), process, predicts)
-    ask = denoiser.eps if plan.basis == "eps" else denoiser.x0
-    return list(solve(plan, ask, x, bank(draws)))[-1]
+    return list(solve(plan, partial(denoiser.answer, plan.basis), x, bank(draws)))[-1]
 
 
 @pytest.mark.parametrize("predicts", ["edm", "eps", "x0"])
