@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from functions.plan import shaped
-from functions.process import VP, Process, apply
+from functions.basis import Side, side_of, velocity_slope
+from functions.plan import Basis, shaped
+from functions.process import VP, Process, Scalar, apply
 from functions.rows import transfer
 
 # Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last to the result of order 5
@@ -42,8 +43,12 @@ class Adaptive:
     s: float
     rtol: float
     atol: float
-    basis: str = "eps"
     nfe: None = None  # known only after the walk
+
+    @property
+    def basis(self) -> Basis:
+        """Answers that `predict` gives; see `side_of`."""
+        return side_of(self.process, torch.tensor(self.t)).basis
 
     def __str__(self) -> str:
         return (
@@ -64,8 +69,8 @@ def solve(
 
     Every image has its own step length, so that it does not depend on its neighbours.
 
-    predict(x, t): noise in some rows x (n, C, H, W) at their times t (n,), float64; with label (B,)
-    it is called as predict(x, t, label), the labels (n,) of these rows.
+    predict(x, t): answers in `flow.basis` for some rows x (n, C, H, W) at their times t (n,),
+        float64; with label (B,) it is called as predict(x, t, label), labels (n,) of these rows.
     randn: not used, there for the call shape of `plan.solve`: nothing is drawn.
     project(x, s): replaces the sample, if given.
 
@@ -73,10 +78,11 @@ def solve(
     finite or an image needs more than 100,000 trials.
     """
     process, device = flow.process, x.device
-    ends = torch.tensor([flow.t, max(flow.s, process.t_train[0])], dtype=torch.float64)
-    flat = _Flat(process, ends, predict, label)
+    ends = torch.tensor([flow.t, max(flow.s, _lowest(process))], dtype=torch.float64)
+    kind = _Flat if flow.basis == "eps" else _Straight
+    flat = kind(side_of(process, ends[0]), ends, predict, label)
     begin, end = flat.clock(ends)
-    u, v = begin.expand(len(x)).clone(), apply(process.psi(*ends), x)
+    u, v = begin.expand(len(x)).clone(), flat.there(x)
     h, slope = torch.full_like(u, 0.02 * float(end - begin)), torch.zeros_like(x)
     everything = torch.arange(len(x), device=device)
     new = True  # the first slopes are not known yet
@@ -103,8 +109,9 @@ def solve(
     else:
         raise RuntimeError(f"more than {MOST} trials: the tolerances cannot be met")
     if flow.s < ends[1]:
-        A, B = transfer(process, ends[1], torch.tensor(flow.s, dtype=torch.float64))
-        v = apply(A, v) + apply(B, flat.eps(v, ends[1].expand(len(x)), everything))
+        s = torch.tensor(flow.s, dtype=torch.float64)
+        A, B = transfer(process, ends[1], s, flow.basis)
+        v = apply(A, v) + apply(B, flat.answer(v, ends[1].expand(len(x)), everything))
     yield v if project is None else project(v, flow.s)
 
 
@@ -115,13 +122,17 @@ class _Flat:
     Its clock u falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t.
     """
 
-    process: Process
+    side: Side
     ends: Tensor
     predict: Callable[..., Tensor]
     label: Tensor | None
 
-    def eps(self, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-        """Noise in the states x (n, ...) of these rows at t (n,)."""
+    @property
+    def process(self) -> Process:
+        return self.side.process
+
+    def answer(self, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        """Answers to the states x (n, ...) of these rows at t (n,)."""
         told = [] if self.label is None else [self.label[rows]]
         return shaped(self.predict(x, t.to(x.device), *told), x)
 
@@ -134,6 +145,10 @@ class _Flat:
         t = self.process.time_of(torch.exp(u)) if isinstance(self.process, VP) else u
         return t.clamp(self.ends[1], self.ends[0])
 
+    def there(self, x: Tensor) -> Tensor:
+        """v from x at the first time."""
+        return apply(self.process.psi(*self.ends), x)
+
     def back(self, v: Tensor, u: Tensor) -> Tensor:
         """x from v (n, C, H, W) at u (n,)."""
         return apply(self.process.psi(self.ends[1], self.time(u)), v)
@@ -145,11 +160,35 @@ class _Flat:
         high, low = (u + gap).clamp(max=begin), (u - gap).clamp(min=end)
         rise = self._transported(high) - self._transported(low)
         K = rise / (high - low)[(..., *[None] * (rise.ndim - 1))]
-        return apply(K, self.eps(self.back(v, u), self.time(u), rows))
+        return apply(K, self.answer(self.back(v, u), self.time(u), rows))
 
     def _transported(self, u: Tensor) -> Tensor:
         t = self.time(u)
         return self.process.psi(t, self.ends[1]) @ self.process.factor(t)
+
+
+@dataclass(frozen=True)
+class _Straight(_Flat):
+    """The flow in x itself, with answers as velocity, for a walk from a time without signal."""
+
+    def there(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def back(self, v: Tensor, u: Tensor) -> Tensor:
+        return v
+
+    def slope(self, v: Tensor, u: Tensor, rows: Tensor) -> Tensor:
+        assert isinstance(self.process, Scalar)
+        own, other = velocity_slope(self.process, u)
+        return apply(own, v) + apply(other, self.answer(v, u, rows))
+
+
+def _lowest(process: Process) -> float:
+    """Lowest time of training that has noise."""
+    low = process.t_train[0]
+    if isinstance(process, Scalar) and not process.sigma(torch.tensor(low)):
+        return process.levels[1]
+    return low
 
 
 def _trial(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from functions.process import VariancePreserving
+from functions.process import Scalar
 from functions.rows import pairs
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Chain:
     of_x: Tensor
 
     @classmethod
-    def over(cls, process: VariancePreserving, grid: Tensor) -> Chain:
+    def over(cls, process: Scalar, grid: Tensor) -> Chain:
         """Chain over a time grid (S + 1,); a shorter grid has variances of its own, as a respaced
         process has (2102.09672, section 3.3). Raises ValueError as `pairs` does.
         """
@@ -44,15 +44,10 @@ class Chain:
             (process.sigma(time) ** 2 for time in (t, s)),
             process.alpha(s) ** 2,
         )
-        keep = process.psi(t, s)[..., 0, 0] ** -2  # 1 - beta
-        return cls(
-            t,
-            s,
-            1 - keep,
-            (1 - keep) * (var_s / var_t),
-            torch.sqrt(abar_s) * (1 - keep) / var_t,
-            torch.sqrt(keep) * var_s / var_t,
-        )
+        keep = process.psi(s, t)[..., 0, 0]  # sqrt(1 - beta), where the variance is preserved
+        beta = var_t - keep**2 * var_s
+        share = var_s / var_t
+        return cls(t, s, beta, beta * share, torch.sqrt(abar_s) * beta / var_t, keep * share)
 
     def to(self, device: torch.device) -> Chain:
         """The chain with its tables on a device, so that rows (B,) there need no copy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cached_property
 from typing import Literal, NamedTuple, Self
 
 import torch
@@ -12,10 +11,12 @@ from torch import Tensor, nn
 
 from configs.parts import require
 from configs.values import Positive
-from functions.plan import accumulate, shaped
-from functions.process import Process, VariancePreserving, apply
+from functions.basis import silent
+from functions.coefficients import At
+from functions.plan import Basis, accumulate, shaped
+from functions.predictions import NEED_SIGNAL, Predicts, noise_condition
+from functions.process import Process, Scalar, VariancePreserving, apply
 
-Predicts = Literal["eps", "x0", "v"]
 Mixed = Literal["none", "normal", "velocity"]
 Variance = Literal["large", "small", "learned"]
 
@@ -33,7 +34,9 @@ class Denoiser(nn.Module):
     """A network, called as network(x, t, label), and the process that it was trained for.
 
     predicts: answer of the network: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma
-        x0 (2202.00512).
+        x0 (2202.00512), "velocity" = eps - x0 of flow matching (2210.02747), "edm" the network of
+        EDM's preconditioning: it sees x at unit variance and log(sigma/alpha)/4 for the time, and
+        answers F of x0 = c_skip x + c_out F (2206.00364, eq. 7).
     clip: bound of the pixels of the predicted clean image, None for no bound. It acts in `eps` and
         `x0`, which samplers ask, never in the training target.
     mixed: linear function of x that is added to the answer, so that the sum follows the size of x
@@ -45,9 +48,10 @@ class Denoiser(nn.Module):
         log var = frac log beta + (1 - frac) log betatilde, frac = (v + 1)/2 (2102.09672, eq. 15).
         With a fixed variance the v of such a network is not used.
 
-    Raises ValueError for options out of range, v or a learned variance on a process that does not
-    preserve the variance, mixed with another `predicts` than eps, and velocity on a process without
-    one.
+    Raises ValueError for options out of range; v, velocity or edm on a process whose coefficients
+    are not numbers; eps or edm on a continuous process that begins without signal; a learned
+    variance where the variance is not preserved; mixed with another `predicts` than eps; and mixed
+    "velocity" on a process without one.
     """
 
     def __init__(
@@ -61,8 +65,7 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         require(Denoiser, predicts=predicts, clip=clip, mixed=mixed, variance=variance)
-        if predicts == "v" and not isinstance(process, VariancePreserving):
-            raise ValueError("v is defined for variance-preserving processes only")
+        _require_prediction(process, predicts)
         if mixed != "none" and predicts != "eps":
             raise ValueError(f"a mixed score needs predicts eps, not {predicts!r}")
         if mixed == "velocity" and process.groups != 2:
@@ -76,7 +79,7 @@ class Denoiser(nn.Module):
         self.mixed = mixed
         self.variance = variance
         self.label: Tensor | None = None
-        self._kept: dict[float, _At] = {}
+        self._kept: dict[float, At] = {}
 
     def given(self, label: Tensor | None) -> Self:
         """The same denoiser, which asks with these labels (B,) where a call names none."""
@@ -95,9 +98,10 @@ class Denoiser(nn.Module):
         get their answer here. Raises ValueError for an answer without v under a learned variance.
         """
         times = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
-        times = self.process.network_time(times.to(x.device).reshape(-1))
+        times = times.to(x.device).reshape(-1)
         label = self.label if label is None else label
-        shown, given = self.process.to_network(x), [] if label is None else [label]
+        given = [] if label is None else [label]
+        shown, times = self._told(x, t, times)
         answer, v = self.network(shown, times, *given).to(x.dtype), None  # half under autocast
         if answer.ndim > 1 and answer.shape[1] == 2 * x.shape[1]:
             answer, v = answer.chunk(2, 1)
@@ -112,14 +116,21 @@ class Denoiser(nn.Module):
         at = self._at(t)
         return Answer(answer + apply(at.normal if self.mixed == "normal" else at.velocity, x), v)
 
+    def _told(self, x: Tensor, t: Tensor | float, times: Tensor) -> tuple[Tensor, Tensor]:
+        """State and times as the network receives them."""
+        if self.predicts != "edm":
+            return self.process.to_network(x), self.process.network_time(times)
+        assert isinstance(self.process, Scalar)
+        return apply(self._at(t).input_scale, x), noise_condition(self.process, times)
+
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Right answer of the network for data x0 (B, C, H, W) perturbed by noise at t (B,)."""
         if self.predicts == "eps":
             return noise
         if self.predicts == "x0":
             return self.process.lift(x0)
-        mean, factor = self.process.mean(t), self.process.factor(t)
-        return apply(mean, noise) - apply(factor, self.process.lift(x0))
+        of_clean, of_noise = self._at(t).pair(self.predicts)
+        return accumulate(apply(of_noise, noise), of_clean, self.process.lift(x0))
 
     def eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Noise in x, shaped like x; where clip is set, the noise that fits the clipped x0."""
@@ -135,7 +146,28 @@ class Denoiser(nn.Module):
         """Noise that a prediction at (x, t) stands for, without clipping."""
         if self.predicts == "eps":
             return prediction
-        return self._at(t).noise(x, self.clean_of(x, prediction, t))
+        if self.predicts == "x0":
+            return self._at(t).noise(x, prediction)
+        of_answer, of_x = self._at(t).to_noise(self.predicts)
+        return accumulate(apply(of_x, x), of_answer, prediction)
+
+    def velocity(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """Noise minus clean state, shaped like x, of what `x0` expects."""
+        prediction = self(x, t, label)
+        if self.clip is None and self.predicts == "velocity":
+            return prediction
+        clean = self.clean_of(x, prediction, t)
+        if self.clip is None:
+            return self.noise_of(x, prediction, t) - clean
+        clean = self.clipped(clean, self.clip)
+        return self._at(t).noise(x, clean) - clean
+
+    def answer(
+        self, basis: Basis, x: Tensor, t: Tensor | float, label: Tensor | None = None
+    ) -> Tensor:
+        """`eps`, `x0` or `velocity`, as a plan asks."""
+        asked = {"eps": self.eps, "x0": self.x0, "velocity": self.velocity}[basis]
+        return asked(x, t, label)
 
     def x0(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
         """Expected clean state (lifted data) of x, shaped like x."""
@@ -155,74 +187,43 @@ class Denoiser(nn.Module):
         """Clean state that a prediction at (x, t) stands for, without clipping."""
         if self.predicts == "x0":
             return prediction
-        at = self._at(t)
-        if self.predicts == "v":
-            return accumulate(apply(at.mean, x), -at.factor, prediction)
-        return at.clean(x, prediction)
+        if self.predicts == "eps":
+            return self._at(t).clean(x, prediction)
+        of_answer, of_x = self._at(t).to_clean(self.predicts)
+        return accumulate(apply(of_x, x), of_answer, prediction)
 
     def clipped(self, clean: Tensor, bound: float) -> Tensor:
         """Clean state whose pixels lie in [-bound, bound]."""
         return self.process.lift(self.process.drop(clean).clamp(-bound, bound))
 
-    def _at(self, t: Tensor | float) -> _At:
+    def _at(self, t: Tensor | float) -> At:
         """Coefficients at t. Those of single times are kept: a plan asks for them again."""
         if isinstance(t, Tensor):
-            return _At(self.process, t.double())
+            return At(self.process, t.double())
         if t not in self._kept:
-            self._kept[t] = _At(self.process, torch.tensor(t, dtype=torch.float64))
+            self._kept[t] = At(self.process, torch.tensor(t, dtype=torch.float64))
         return self._kept[t]
 
 
-class _At:
-    """Coefficients of a process at a time, and the solutions of x = mean x0 + factor eps for x0 and
-    eps; they take two passes over memory where the coefficients are numbers.
+def _require_prediction(process: Process, predicts: Predicts) -> None:
+    """Raise ValueError for a prediction that a process cannot have."""
+    if predicts not in ("eps", "x0") and not isinstance(process, Scalar):
+        raise ValueError(
+            f"{predicts} is defined for processes with numbers as coefficients only; it should be "
+            "eps or x0"
+        )
+    if process.steps is None and not tells(process, process.t_start, predicts):
+        raise ValueError(
+            f"{predicts} tells nothing at t = {process.t_start:g}, where this process has no "
+            "signal; it should be velocity, v or x0"
+        )
+
+
+def tells(process: Process, t: float, predicts: Predicts) -> bool:
+    """Whether a prediction tells the clean state at t: eps and edm do not where there is no signal
+    (2305.08891, section 3.2).
     """
-
-    def __init__(self, process: Process, t: Tensor) -> None:
-        self.mean, self.factor = process.mean(t), process.factor(t)
-
-    @cached_property
-    def _to_clean(self) -> tuple[Tensor, Tensor]:
-        inverse = _inverse(self.mean)
-        return inverse, -inverse @ self.factor
-
-    @cached_property
-    def _to_noise(self) -> tuple[Tensor, Tensor]:
-        inverse = _inverse(self.factor)
-        return inverse, -inverse @ self.mean
-
-    @cached_property
-    def normal(self) -> Tensor:
-        """Coef of x in E[noise | x]; data, the first component of the state, standard normal."""
-        data = self.mean[..., :1]
-        covariance = data @ data.mT + self.factor @ self.factor.mT
-        return self.factor.mT @ torch.linalg.inv(covariance)
-
-    @cached_property
-    def velocity(self) -> Tensor:
-        """Coef of x in R^-1 (0, v)."""
-        return torch.linalg.inv(self.factor) * torch.tensor([0.0, 1.0], device=self.factor.device)
-
-    def clean(self, x: Tensor, eps: Tensor) -> Tensor:
-        """Clean state of x if its noise is eps."""
-        of_x, of_eps = self._to_clean
-        return accumulate(apply(of_x, x), of_eps, eps)
-
-    def noise(self, x: Tensor, clean: Tensor) -> Tensor:
-        """Noise of x if its clean state is `clean`."""
-        of_x, of_clean = self._to_noise
-        return accumulate(apply(of_x, x), of_clean, clean)
-
-
-def _inverse(coef: Tensor) -> Tensor:
-    """Inverse of a Coef; of numbers without a factorisation, which an accelerator would wait for.
-    Raises ValueError for a number 0, on the CPU.
-    """
-    if coef.shape[-1] > 1:
-        return torch.linalg.inv(coef)
-    if coef.device.type == "cpu" and not torch.compiler.is_compiling() and not coef.all():
-        raise ValueError("the noise schedule leaves no signal, or no noise, at this time")
-    return coef.reciprocal()
+    return predicts not in NEED_SIGNAL or not silent(process, t)
 
 
 class Scaled(Denoiser):

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from functions.process import Process, VariancePreserving
-
-Basis = Literal["x0", "eps"]
+from functions.basis import ScalarSide, Side
+from functions.plan import Basis
+from functions.process import Process, Scalar
 
 _V, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(48))
 _V, _WEIGHTS = (_V + 1) / 2, _WEIGHTS / 2  # Gauss-Legendre on [0, 1]
@@ -49,17 +48,17 @@ def lagrange(moments: Sequence[Tensor], w: Tensor) -> list[Tensor]:
     return list(torch.tensordot(inverse, rows, dims=([0], [0])))
 
 
-def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
+def in_time(side: Side, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Row (A, [B_j]) of a step from times[0] to s with evaluations at `times`, newest first; u = t.
 
     DEIS tAB (2204.13902, eq. 15); on matrices gDDIM (2206.05564, eq. 19).
     """
-    t = times[0]
+    process, t = side.process, times[0]
     w = (times - t) / (s - t)
 
     def transported(w: Tensor) -> Tensor:
         tau = torch.lerp(t, s, w)
-        return process.psi(tau, s) @ process.factor(tau)
+        return side.carry(tau, s) @ side.gain(tau)
 
     rates = process.rate(torch.lerp(t, s, 1 - _V**2), s)
     if rates is None:
@@ -67,21 +66,26 @@ def in_time(process: Process, times: Tensor, s: Tensor) -> tuple[Tensor, list[Te
     else:
         powers = [2 * _V * _WEIGHTS * (1 - _V**2) ** k for k in range(len(times))]
         found = [(s - t) * torch.tensordot(power, rates, dims=1) for power in powers]
-    return process.psi(t, s), lagrange(found, w)
+    return side.carry(t, s), lagrange(found, w)
 
 
-def in_rho(process: VariancePreserving, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Row as of `in_time` with u = rho = sigma/alpha, where K is linear and every integral is a
-    polynomial: DEIS rhoAB (2204.13902).
+def in_clock(side: ScalarSide, times: Tensor, s: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Row as of `in_time` with u the side's clock, where K is linear and every integral is a
+    polynomial: DEIS rhoAB (2204.13902) with noise as answers, whose clock is rho = sigma/alpha.
+
+    Where the clock is infinite, only one time may be given.
     """
-    rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
-    w, h = (rho - rho[0]) / (end - rho[0]), end - rho[0]
-    exact = [(alpha * h / (k + 1)).view(1, 1) for k in range(len(times))]
-    return process.psi(times[0], s), lagrange(exact, w)
+    if len(times) == 1:
+        A, B = side.transfer(times[0], s)
+        return A, [B]
+    u, end, scale = side.clock(times), side.clock(s), side.scale(s)
+    w, h = (u - u[0]) / (end - u[0]), end - u[0]
+    exact = [(scale * h / (k + 1)).view(1, 1) for k in range(len(times))]
+    return side.carry(times[0], s), lagrange(exact, w)
 
 
 def in_lambda(
-    process: VariancePreserving,
+    process: Scalar,
     times: Tensor,
     s: Tensor,
     basis: Basis = "eps",
@@ -91,7 +95,8 @@ def in_lambda(
     """Row as of `in_time` with u = lambda = log(alpha/sigma): DPM-Solver (2206.00927, eq. 3.4) for
     basis "eps", DPM-Solver++ (2211.01095, eq. 9) for "x0".
 
-    At the clean end lambda is infinite, and only one time may be given.
+    At the clean end, and where there is no signal, lambda is infinite: a step to or from there
+    takes one time only.
 
     rate: 1 for the ODE, 2 for the SDE of DPM-Solver++.
     adapt(moments, h): the moments as a paper approximates them, h = lambda_s - lambda_t.
@@ -100,16 +105,18 @@ def in_lambda(
     lam = -torch.log(rho)
     h = -torch.log(end) - lam[0]
     if basis == "eps":
-        A, first, scale, speed = torch.ones(()), alpha * (end - rho[0]), process.sigma(s), -1
+        A, first = process.psi(times[0], s), alpha * (end - rho[0])
+        scale, speed = process.sigma(s), -1
     else:
-        A, first, scale, speed = torch.exp(-rate * h), -alpha * torch.expm1(-rate * h), alpha, rate
+        A = process.reversed(times[0], s, math.sqrt(rate - 1))
+        first, scale, speed = -alpha * torch.expm1(-rate * h), alpha, rate
     found = [first.view(1, 1)]
     if len(times) > 1:
         found = moments(
             lambda w: (scale * torch.exp(speed * (w - 1) * h)).view(-1, 1, 1), len(times)
         )
     found = adapt(found, h) if adapt else found
-    return process.psi(times[0], s) * A, lagrange(found, (lam - lam[0]) / h)
+    return A, lagrange(found, (lam - lam[0]) / h)
 
 
 def _knots(process: Process, t: Tensor, s: Tensor) -> Tensor | None:

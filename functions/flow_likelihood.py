@@ -14,7 +14,7 @@ from configs.parts import require
 from configs.values import Positive
 from functions.denoiser import Denoiser
 from functions.process import VariancePreserving
-from functions.rows import need_scalar
+from functions.rows import need_preserving
 
 
 def log_density(
@@ -36,7 +36,7 @@ def log_density(
     numbers, RuntimeError where the solver fails.
     """
     require(log_density, rtol=rtol, atol=atol)
-    process = need_scalar(denoiser.process, "the likelihood of the probability flow")
+    process = need_preserving(denoiser.process, "the likelihood of the probability flow")
     ends = torch.tensor(process.t_train, dtype=torch.float64)
     signs, size = torch.sign(randn(x)), x[0].numel()
     (first, last), (begin, end) = (

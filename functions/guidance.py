@@ -10,7 +10,7 @@ from torch import Tensor
 from configs.parts import require
 from configs.values import PositiveOrZero
 from functions.denoiser import Answer, Denoiser, Scaled
-from functions.process import Process, VariancePreserving
+from functions.process import Process, Scalar
 from functions.rows import need_scalar
 
 
@@ -137,7 +137,7 @@ def _same(one: Process, other: Process) -> bool:
     )
 
 
-def need_levels(process: Process) -> VariancePreserving:
+def need_levels(process: Process) -> Scalar:
     """The process, if it has noise levels sigma/alpha. Raises ValueError otherwise."""
     return need_scalar(process, "a guidance interval")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from configs.values import Positive
 from functions.chain import Chain, along
 from functions.denoiser import Answer, Denoiser
-from functions.rows import need_scalar
+from functions.rows import need_preserving
 
 LEAST = 1e-12  # probability of a bin, as the published models have it
 
@@ -66,7 +66,7 @@ def bits_per_dimension(
     denoiser's. Raises ValueError for a grid that ends elsewhere, and for a process whose
     coefficients are not numbers.
     """
-    process = need_scalar(denoiser.process, "the variational bound")
+    process = need_preserving(denoiser.process, "the variational bound")
     chain, terms = Chain.over(process, grid), []
     if chain.posterior[-1]:
         raise ValueError(f"the bound needs a grid that ends at clean data, not t = {chain.s[-1]:g}")

@@ -14,7 +14,11 @@ Row = Callable[[Tensor, Tensor], tuple[Tensor, list[Tensor]]]
 
 
 def multistep(
-    grid: Tensor, depth: Callable[[int], int], row: Row, corrector: bool = False
+    grid: Tensor,
+    depth: Callable[[int], int],
+    row: Row,
+    corrector: bool = False,
+    begin: int = 0,
 ) -> list[Stage]:
     """Stages of a sampler with one evaluation a step.
 
@@ -23,12 +27,13 @@ def multistep(
         first.
     corrector: redo every step but the last with the evaluation at its predicted end, which the next
         step then uses; there `row` receives s itself as the last of the times.
+    begin: first step that may be corrected.
     """
     times, asked, stages = grid.double().cpu(), list[int](), list[Stage]()
     steps = pairs(grid)
     for i, (t, s) in enumerate(steps):
-        correct = corrector and i + 1 < len(steps)
-        evaluate = not asked or not corrector
+        correct = corrector and begin <= i and i + 1 < len(steps)
+        evaluate = not corrector or i <= begin
         if evaluate:
             asked.append(len(stages))  # asked[i]: the stage that evaluates at times[i]
         use = depth(i)

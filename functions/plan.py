@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+Basis = Literal["eps", "x0", "velocity"]
 Predict = Callable[[Tensor, float], Any]
 
 
@@ -82,17 +83,17 @@ class Stage:
 class Plan:
     """A checked sequence of stages.
 
-    basis: meaning of the network's answers, "eps" (noise) or "x0" (data).
+    basis: meaning of the network's answers: "eps" noise, "x0" data, "velocity" noise - data.
 
     Raises ValueError for stages that contradict each other or are not finite.
     """
 
     stages: tuple[Stage, ...]
-    basis: str = "eps"
+    basis: Basis = "eps"
 
     def __post_init__(self) -> None:
-        if self.basis not in ("eps", "x0"):
-            raise ValueError(f"a plan's basis is 'eps' or 'x0', not {self.basis!r}")
+        if self.basis not in get_args(Basis):
+            raise ValueError(f"a plan's basis is eps, x0 or velocity, not {self.basis!r}")
         if not self.stages or not self.stages[-1].commit:
             raise ValueError("a plan needs at least one stage, and its last stage must commit")
         for i, stage in enumerate(self.stages):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from functions.plan import Plan, Stage
-from functions.process import Process, VariancePreserving
+from functions.basis import side
+from functions.plan import Basis, Plan, Stage
+from functions.process import Process, Scalar, VariancePreserving
 
 
 def pairs(grid: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -30,18 +31,25 @@ def need_steps(steps: Sequence[object], least: int, name: str) -> None:
         raise ValueError(f"{name} needs at least {least} steps, not {len(steps)}")
 
 
-def need_scalar(process: Process, name: str) -> VariancePreserving:
+def need_scalar(process: Process, name: str) -> Scalar:
     """The process, if its coefficients are numbers. Raises ValueError otherwise: a method of this
     name is not defined there.
     """
+    if not isinstance(process, Scalar):
+        raise ValueError(f"{name} is defined for processes with numbers as coefficients only")
+    return process
+
+
+def need_preserving(process: Process, name: str) -> VariancePreserving:
+    """The process, if it preserves the variance. Raises ValueError as `need_scalar` does."""
     if not isinstance(process, VariancePreserving):
         raise ValueError(f"{name} is defined for the variance-preserving processes only")
     return process
 
 
-def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """Row of DDIM from t to s: coefficients of the state and of a noise estimate that is held
-    constant (2010.02502, eq. 12 with its sigma 0). Exact on any linear process.
+def transfer(process: Process, t: Tensor, s: Tensor, basis: Basis = "eps") -> tuple[Tensor, Tensor]:
+    """Row of DDIM from t to s: coefficients of the state and of an answer, noise or data, that is
+    held constant (2010.02502, eq. 12 with its sigma 0). Exact on any linear process.
 
     Raises ValueError where the process' factor does not solve its flow (CLD's L): the row would be
     another one.
@@ -51,8 +59,7 @@ def transfer(process: Process, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
             "CLD's L parametrisation has no DDIM row, which this sampler needs; deis in t, gddim "
             "and euler do without"
         )
-    psi = process.psi(t, s)
-    return psi, process.factor(s) - psi @ process.factor(t)
+    return side(process, basis).transfer(t, s)
 
 
 def root(covariance: Tensor) -> Tensor:
@@ -64,7 +71,7 @@ def root(covariance: Tensor) -> Tensor:
 
 
 def checked(
-    process: Process, stages: Sequence[Stage], basis: str, stochastic: bool = False
+    process: Process, stages: Sequence[Stage], basis: Basis, stochastic: bool = False
 ) -> Plan:
     """Plan of these stages, after a check of every row with right answers: data x0 under noise
     e has to go from mean(t) x0 + factor(t) e to mean(s) x0 + factor(s) e, and where the plan draws
@@ -81,7 +88,8 @@ def checked(
         answers = sum(stage.B.values(), torch.zeros_like(stage.A))
         mean = process.mean(s) - stage.A @ process.mean(t)
         noise = process.factor(s) - stage.A @ process.factor(t)
-        mean, noise = (mean, noise - answers) if basis == "eps" else (mean - answers, noise)
+        of_clean, of_noise = {"eps": (0, 1), "x0": (1, 0), "velocity": (-1, 1)}[basis]
+        mean, noise = mean - of_clean * answers, noise - of_noise * answers
         worst = float(torch.cat([mean, torch.zeros_like(noise) if loose else noise]).abs().max())
         if stage.B and worst > 1e-8 * max(1.0, float(stage.A.abs().max())):
             raise ArithmeticError(f"stage {i} is inconsistent by {worst:.1e}: the grid is too fine")

@@ -95,7 +95,7 @@ class Diffusion(Plug):
     """The process that turns data into noise, and what the network says about it."""
 
     process: str = "vp"
-    predicts: Literal["eps", "x0", "v"] = "eps"
+    predicts: Literal["eps", "x0", "v", "velocity", "edm"] = "eps"
     mixed_score: Literal["none", "normal", "velocity"] = "none"  # what the network's answer adds to
 
 

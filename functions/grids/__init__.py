@@ -6,4 +6,5 @@ from functions.grids.by_noise import karras, logsnr
 from functions.grids.even import ddim_uniform, trailing, uniform
 from functions.grids.power import power, quad
 from functions.grids.respaced import respaced
+from functions.grids.shifted import shifted
 from functions.parts import GRIDS

@@ -25,8 +25,15 @@ def ending(descending: Iterable[int], process: Process) -> Tensor:
 
 
 def continuous(process: Process, steps: int, power: float) -> Tensor:
-    """Grid of a continuous process, linear in t^(1/power)."""
-    root = np.linspace(process.t_start ** (1 / power), process.t_end ** (1 / power), steps + 1)
+    """Grid of a continuous process, linear in t^(1/power). Where a network can be asked down to a
+    time above the end only: `steps` times down to there, then the end.
+    """
+    last, clean = process.t_last, process.t_end < process.t_last
+    root = np.linspace(
+        process.t_start ** (1 / power), last ** (1 / power), steps if clean else steps + 1
+    )
     times = torch.from_numpy(root**power)
-    times[0], times[-1] = process.t_start, process.t_end  # exact after the rounding of the power
-    return times
+    times[0], end = process.t_start, times.new_tensor([process.t_end])
+    if len(times) > 1:
+        times[-1] = last  # exact after the rounding of the power
+    return torch.cat([times, end]) if clean else times

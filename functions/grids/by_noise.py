@@ -11,7 +11,7 @@ from configs.parts import require
 from configs.values import Positive
 from functions.grids.base import check_steps
 from functions.parts import GRIDS
-from functions.process import Process, VariancePreserving
+from functions.process import Process, Scalar
 from functions.rows import need_scalar
 
 
@@ -19,8 +19,8 @@ from functions.rows import need_scalar
 def karras(process: Process, steps: int, rho: Positive = 7.0) -> Tensor:
     """Times linear in (sigma/alpha)^(1/rho) (EDM, 2206.00364, eq. 5).
 
-    A discrete process gets `steps` fractional times from its last to its first, then the clean end.
-    Raises ValueError for rho out of range and for a process without sigma and alpha.
+    Where the process ends clean: `steps` times from its first to its last noise level, then the
+    clean end. Raises ValueError for rho out of range and for a process without sigma and alpha.
     """
     require(karras, rho=rho)
     return _even(
@@ -38,21 +38,20 @@ def logsnr(process: Process, steps: int) -> Tensor:
 
 
 def _even(
-    process: VariancePreserving,
+    process: Scalar,
     steps: int,
     there: Callable[[Tensor], Tensor],
     back: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Times linear in there(sigma/alpha); `back` is the inverse of `there`."""
     check_steps(process, steps)
-    ends = torch.tensor([process.t_start, process.t_end], dtype=torch.float64)
-    if process.steps is not None:
-        ends[1] = 0.0  # the clean end has no finite log(alpha/sigma)
+    ends = torch.tensor(process.levels, dtype=torch.float64)
     first, last = there(process.rho(ends))
-    inner = steps if process.steps is None else steps - 1
+    clean = process.t_end < process.levels[1]
+    inner = steps - 1 if clean else steps
     share = torch.linspace(0, 1, inner + 1, dtype=torch.float64)
     times = process.time_of(back(torch.lerp(first, last, share)))
-    times[0] = ends[0]
+    times[0] = process.t_start
     if inner:
         times[-1] = ends[1]
-    return times if process.steps is None else torch.cat([times, times.new_tensor([process.t_end])])
+    return torch.cat([times, times.new_tensor([process.t_end])]) if clean else times

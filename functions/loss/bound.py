@@ -13,7 +13,7 @@ from functions.likelihood import step_bits
 from functions.loss.base import squared_error
 from functions.parts import LOSSES
 from functions.process import Process
-from functions.rows import need_scalar
+from functions.rows import need_preserving
 
 _CHAINS: weakref.WeakKeyDictionary[Process, dict[torch.device, Chain]]
 _CHAINS = weakref.WeakKeyDictionary()  # tables of the whole chain, where losses are computed
@@ -23,7 +23,7 @@ def check(process: Process, **options: object) -> None:
     """Raise ValueError for a process without a chain of discrete times and numbers, and for a noise
     schedule that leaves no signal at its last time, where no network tells the clean image.
     """
-    scalar = need_scalar(process, "the variational bound")
+    scalar = need_preserving(process, "the variational bound")
     if process.steps is None:
         raise ValueError("the variational bound needs discrete times; this process is continuous")
     if not scalar.alpha(torch.tensor(process.t_train[1])):
@@ -96,7 +96,7 @@ def kl(denoiser: Denoiser, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
 def _term(
     denoiser: Denoiser, x0: Tensor, x: Tensor, t: Tensor, asked: Answer, clip: float | None
 ) -> Tensor:
-    steps, process = _steps(denoiser.process), need_scalar(denoiser.process, "the bound")
+    steps, process = _steps(denoiser.process), need_preserving(denoiser.process, "the bound")
     kept = _CHAINS.setdefault(process, {})
     if x.device not in kept:
         grid = torch.arange(steps - 1, -2, -1, dtype=torch.float64)

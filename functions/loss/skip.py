@@ -13,7 +13,7 @@ from functions.denoiser import Denoiser
 from functions.loss.base import squared_error
 from functions.parts import LOSSES
 from functions.process import Process, apply
-from functions.rows import need_scalar
+from functions.rows import need_preserving
 
 SkipNoise = Literal["fresh", "shared", "closed_form"]
 
@@ -22,7 +22,7 @@ def check(process: Process, skip: int, **options: object) -> None:
     """Raise ValueError for a process without numbers as coefficients, and for a skip distance that
     reaches beyond the whole process, where L_skip is the plain loss.
     """
-    need_scalar(process, "L_skip")
+    need_preserving(process, "L_skip")
     steps = process.steps or round(process.t_train[1] / process.index_step)
     if not 1 <= skip < steps:
         raise ValueError(
@@ -82,7 +82,7 @@ def skip_coefficient(process: Process, t: Tensor, skip: int, c_max: float = 10.0
     Without the bound one sample could outweigh all others: on a cosine schedule c_t^2 reaches 1e5
     at the last times. Raises ValueError for a process whose coefficients are not numbers.
     """
-    need_scalar(process, "L_skip")
+    need_preserving(process, "L_skip")
     back = (t.double() - skip * process.index_step).clamp(min=0.0)
     a = process.psi(back, t)[..., 0, 0] ** 2
     return (torch.sqrt(1 - a) / torch.sqrt(a)).clamp(max=c_max)

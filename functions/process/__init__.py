@@ -7,9 +7,11 @@ has a position and a velocity. `apply` acts with it.
 
 from functions.parts import PROCESSES, SCHEDULES
 from functions.plan import apply
-from functions.process.base import Process, VariancePreserving
+from functions.process.base import Process, Scalar, VariancePreserving
 from functions.process.blur import Blur
 from functions.process.cld import CLD
+from functions.process.edm import EDM
+from functions.process.flow import Flow
 from functions.process.schedules import beta_schedule
 from functions.process.vp import VP
 from functions.process.vpsde import VPSDE

@@ -28,6 +28,13 @@ class Process(ABC):
     index_step: float
     groups: int = 1
 
+    @property
+    def t_last(self) -> float:
+        """Lowest time at which sampling asks a network. Where it lies above t_end, the step from
+        there to t_end leads to clean data.
+        """
+        return max(self.t_train[0], self.t_end)
+
     @abstractmethod
     def mean(self, t: Tensor) -> Tensor:
         """Coef of the clean state in x_t."""
@@ -99,43 +106,92 @@ class Process(ABC):
         return randn(torch.empty(shape))
 
 
-class VariancePreserving(Process):
-    """A process with numbers as coefficients and alpha_t^2 + sigma_t^2 = 1: `log_abar` tells all,
-    `time_of` and `beta` are its inverse and its slope.
+class Scalar(Process):
+    """A process with numbers as coefficients, x_t = alpha_t x_0 + sigma_t noise. It says alpha,
+    sigma, their slopes and `time_of`; everything else follows.
+
+    sigma_data: standard deviation of data that EDM's preconditioning and weight assume.
+    levels: first and last time between which sigma/alpha is above 0 and finite: time grids that are
+        even in a function of it are even between these, and still begin at t_start.
     """
+
+    sigma_data: float = 0.5
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        return self.t_start, self.t_last
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """Signal scale, float64, shaped like t."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """Noise scale, float64, shaped like t."""
+
+    @abstractmethod
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """d alpha/dt and d sigma/dt, float64, shaped like t."""
+
+    @abstractmethod
+    def time_of(self, rho: Tensor) -> Tensor:
+        """Time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of `rho`."""
+
+    def rho(self, t: Tensor) -> Tensor:
+        """sigma/alpha, float64, shaped like t: 0 at the clean end, infinite without signal."""
+        return self.sigma(t) / self.alpha(t)
+
+    def mean(self, t: Tensor) -> Tensor:
+        return self.alpha(t)[..., None, None]
+
+    def psi(self, t: Tensor, s: Tensor) -> Tensor:
+        return (self.alpha(s) / self.alpha(t))[..., None, None]
+
+    def factor(self, t: Tensor) -> Tensor:
+        return self.sigma(t)[..., None, None]
+
+    def drift(self, t: Tensor) -> Tensor:
+        return (self.slopes(t)[0] / self.alpha(t))[..., None, None]
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        # d sigma^2/dt = 2 F sigma^2 + G^2
+        of_alpha, of_sigma = self.slopes(t)
+        sigma = self.sigma(t)
+        spread = 2 * sigma * (of_sigma - of_alpha / self.alpha(t) * sigma)
+        return spread[..., None, None]
+
+    def reversed(self, t: Tensor, s: Tensor, lam: float) -> Tensor:
+        # also where t has no signal (rho infinite), and over no distance at the clean end
+        kept = self.sigma(s) / self.sigma(t) * (self.rho(s) / self.rho(t)) ** lam**2
+        return torch.where(t == s, 1.0, kept)[..., None, None]
+
+
+class VariancePreserving(Scalar):
+    """A scalar process with alpha_t^2 + sigma_t^2 = 1: `log_abar`, `beta`, `time_of` tell all."""
 
     @abstractmethod
     def log_abar(self, t: Tensor) -> Tensor:
         """Log of the cumulative signal power at t, float64, shaped like t."""
 
     @abstractmethod
-    def time_of(self, rho: Tensor) -> Tensor:
-        """Time at which sigma/alpha is `rho`, float64, shaped like it: the inverse of `rho`."""
-
-    @abstractmethod
     def beta(self, t: Tensor) -> Tensor:
         """-d log abar/dt, float64, shaped like t."""
 
     def alpha(self, t: Tensor) -> Tensor:
-        """Signal scale, float64, shaped like t."""
         return torch.exp(0.5 * self.log_abar(t))
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Noise scale, float64, shaped like t."""
         return torch.sqrt(-torch.expm1(self.log_abar(t)))
 
     def rho(self, t: Tensor) -> Tensor:
-        """sigma/alpha, float64, shaped like t: 0 at the clean end."""
         return torch.sqrt(torch.expm1(-self.log_abar(t)))
 
-    def mean(self, t: Tensor) -> Tensor:
-        return self.alpha(t)[..., None, None]
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, beta = self.alpha(t), self.beta(t)
+        return -0.5 * beta * alpha, 0.5 * beta * alpha**2 / self.sigma(t)
 
     def psi(self, t: Tensor, s: Tensor) -> Tensor:
         return torch.exp(0.5 * (self.log_abar(s) - self.log_abar(t)))[..., None, None]
-
-    def factor(self, t: Tensor) -> Tensor:
-        return self.sigma(t)[..., None, None]
 
     def drift(self, t: Tensor) -> Tensor:
         return -0.5 * self.beta(t)[..., None, None]

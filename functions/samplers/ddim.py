@@ -7,8 +7,9 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
+from functions.basis import silent
 from functions.parts import SAMPLERS
-from functions.plan import Plan, Stage
+from functions.plan import Basis, Plan, Stage
 from functions.process import Process
 from functions.rows import checked, need_scalar, pairs, transfer
 
@@ -23,14 +24,28 @@ def ddim(process: Process, grid: Tensor, eta: PositiveOrZero = 0.0) -> Plan:
     require(ddim, eta=eta)
     if eta > 0:
         need_scalar(process, "DDIM with eta > 0")
-    stages = []
-    for i, (t, s) in enumerate(pairs(grid)):
-        (psi, B), r_t, r_s = transfer(process, t, s), process.factor(t), process.factor(s)
+    stages, steps = [], pairs(grid)
+    basis: Basis = "x0" if silent(process, steps[0][0]) else "eps"
+    for i, (t, s) in enumerate(steps):
+        (A, B), r_t, r_s = transfer(process, t, s, basis), process.factor(t), process.factor(s)
         noise = None
         if eta > 0 and r_s.any():
-            noise = eta * r_s / r_t * torch.sqrt(1 - psi**-2)  # 2010.02502, eq. 16
+            added = r_t**2 - (process.psi(s, t) * r_s) ** 2  # variance of x_t given x_s
+            noise = eta * r_s / r_t * torch.sqrt(added)  # 2010.02502, eq. 16
             if (noise > r_s).any():
                 raise ValueError(f"eta {eta:g} draws more noise than remains at t = {s:g}")
-            B = torch.sqrt(r_s**2 - noise**2) - psi @ r_t  # eq. 12
-        stages.append(Stage(float(t), float(s), psi, {i: B}, noise))
-    return checked(process, stages, "eps")
+            kept = torch.sqrt(r_s**2 - noise**2)  # eq. 12
+            A, B = _row(process, basis, t, s, kept)
+        stages.append(Stage(float(t), float(s), A, {i: B}, noise))
+    return checked(process, stages, basis)
+
+
+def _row(
+    process: Process, basis: Basis, t: Tensor, s: Tensor, kept: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Coefficients of the state and of the answer that leave `kept` of the predicted noise at s."""
+    if basis == "eps":
+        psi = process.psi(t, s)
+        return psi, kept - psi @ process.factor(t)
+    A = kept / process.factor(t)
+    return A, process.mean(s) - A @ process.mean(t)

@@ -11,11 +11,12 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from configs.parts import require
-from functions.exponential import Basis, in_lambda
+from functions.basis import silent
+from functions.exponential import in_lambda
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan
-from functions.process import Process, VariancePreserving
+from functions.plan import Basis, Plan
+from functions.process import Process, Scalar
 from functions.rows import checked, need_scalar, need_steps, pairs
 
 FEW_STEPS = 15  # below this many, the published DPM-Solver++ lowers its order in the last steps
@@ -52,8 +53,10 @@ def dpm_solver_pp(
     need_steps(steps, order, f"DPM-Solver++ of order {order}")
     lower = len(steps) < FEW_STEPS if lower_order_final is None else lower_order_final
 
+    begin = int(silent(process, steps[0][0]))  # an evaluation without a finite lambda
+
     def depth(i: int) -> int:
-        here = min(order, i + 1, len(steps) - i if lower else order)
+        here = min(order, max(i + 1 - begin, 1), len(steps) - i if lower else order)
         return here if scalar.rho(steps[i][1]) > 0 else 1
 
     adapt = None if exact else _published
@@ -67,7 +70,7 @@ def dpm_solver_pp(
     return checked(scalar, stages, basis)
 
 
-def _drawn(process: VariancePreserving, t: Tensor, s: Tensor) -> Tensor | None:
+def _drawn(process: Scalar, t: Tensor, s: Tensor) -> Tensor | None:
     """Coefficient of the noise, sigma_s sqrt(1 - e^(-2h)); None at the clean end."""
     shrunk = (process.rho(s) / process.rho(t)) ** 2
     return (process.sigma(s) * torch.sqrt(1 - shrunk)).view(1, 1) if shrunk > 0 else None

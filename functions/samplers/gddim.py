@@ -10,10 +10,11 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
+from functions.basis import side_of, silent
 from functions.exponential import in_time
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan, Stage
+from functions.plan import Basis, Plan, Stage
 from functions.process import Process
 from functions.rows import checked, need_steps, pairs, root
 
@@ -44,9 +45,9 @@ def gddim(
             raise ValueError(f"lam {lam:g} goes with order 0 and without corrector")
         return _stochastic(process, grid, lam)
     need_steps(pairs(grid), order + 1, f"gDDIM of order {order}")
-    row = partial(in_time, process)
-    stages = multistep(grid, lambda i: min(i, order) + 1, row, corrector)
-    return checked(process, stages, "eps")
+    side = side_of(process, pairs(grid)[0][0])
+    stages = multistep(grid, lambda i: min(i, order) + 1, partial(in_time, side), corrector)
+    return checked(process, stages, side.basis)
 
 
 def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
@@ -54,10 +55,13 @@ def _stochastic(process: Process, grid: Tensor, lam: float) -> Plan:
     if process.rate(*pairs(grid)[0]) is not None:
         raise ValueError(f"lam {lam:g} needs CLD's R parametrisation; L goes with lam 0")
     steps, stages = pairs(grid), []
+    basis: Basis = "x0" if silent(process, steps[0][0]) else "eps"
     for i, (t, s) in enumerate(steps):
-        psi, R_t, R_s = process.psi(t, s), process.factor(t), process.factor(s)
+        R_t, R_s = process.factor(t), process.factor(s)
         back = process.reversed(t, s, lam)  # 2206.05564, eq. 22
         drawn = R_s @ R_s.mT - back @ R_t @ R_t.mT @ back.mT  # eq. 23
         C = None if i == len(steps) - 1 else root(drawn)
-        stages.append(Stage(float(t), float(s), psi, {i: (back - psi) @ R_t}, C))
-    return checked(process, stages, "eps", stochastic=True)
+        A = process.psi(t, s) if basis == "eps" else back
+        B = (back - A) @ R_t if basis == "eps" else process.mean(s) - back @ process.mean(t)
+        stages.append(Stage(float(t), float(s), A, {i: B}, C))
+    return checked(process, stages, basis, stochastic=True)

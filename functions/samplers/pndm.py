@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from configs.parts import require
+from functions.basis import side_of
 from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
 from functions.process import Process
@@ -24,16 +25,18 @@ ADAMS = (
 
 
 class _Table:
-    """A growing list of stages; every stage is the row of DDIM on a weighted noise estimate."""
+    """A growing list of stages; every stage is the row of DDIM on a weighted estimate of the
+    noise (of the velocity, in a walk from a time without signal)."""
 
-    def __init__(self, process: Process, shifted: bool = False) -> None:
+    def __init__(self, process: Process, begin: Tensor, shifted: bool = False) -> None:
         self.process, self.shifted = process, shifted
+        self.basis = side_of(process, begin).basis
         self.stages: list[Stage] = []
         self.history: list[int] = []  # stages whose answers are remembered, newest first
 
     def add(self, t: Tensor, s: Tensor, begin: Tensor, weights: dict[int, float], **marks) -> None:
         """Add a stage: evaluate at t, move from `begin`, where the step began, to s."""
-        A, B = transfer(self.process, self._index(begin), self._index(s))
+        A, B = transfer(self.process, self._index(begin), self._index(s), self.basis)
         weighted = {j: weight * B for j, weight in weights.items()}
         self.stages.append(Stage(float(t), float(s), A, weighted, **marks))
 
@@ -46,8 +49,8 @@ class _Table:
     def plan(self) -> Plan:
         """Plan of all stages so far."""
         if self.shifted:  # its rows belong to other times than its stages, so no check fits
-            return Plan(tuple(self.stages), "eps")
-        return checked(self.process, self.stages, "eps")
+            return Plan(tuple(self.stages), self.basis)
+        return checked(self.process, self.stages, self.basis)
 
     def _index(self, t: Tensor) -> Tensor:
         return torch.floor(t) + 1 if self.shifted else t
@@ -63,7 +66,8 @@ def s_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
 
     Raises ValueError for fewer than 2 steps.
     """
-    steps, table = pairs(grid), _Table(process, shifted)
+    steps = pairs(grid)
+    table = _Table(process, steps[0][0], shifted)
     need_steps(steps, 2, "S-PNDM")
     t, s = steps[0]
     table.add(t, s, t, {0: 1.0}, commit=False)
@@ -81,7 +85,8 @@ def f_pndm(process: Process, grid: Tensor, shifted: bool = False) -> Plan:
 
     shifted: see `s_pndm`. Raises ValueError for fewer than 4 steps.
     """
-    steps, table = pairs(grid), _Table(process, shifted)
+    steps = pairs(grid)
+    table = _Table(process, steps[0][0], shifted)
     need_steps(steps, 4, "F-PNDM")
     for t, s in steps[:3]:
         middle, i = (t + s) / 2, len(table.stages)
@@ -104,7 +109,8 @@ def ipndm(process: Process, grid: Tensor, order: Annotated[int, Ge(1), Le(4)] = 
     or fewer steps than the order.
     """
     require(ipndm, order=order)
-    steps, table = pairs(grid), _Table(process)
+    steps = pairs(grid)
+    table = _Table(process, steps[0][0])
     need_steps(steps, order, f"iPNDM of order {order}")
     for t, s in steps:
         table.multistep(t, s, order)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import OneOf, Positive, PositiveOrZero
+from functions.basis import ScalarSide, scalar_side_of, side_of
 from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
-from functions.process import Process, VariancePreserving
+from functions.process import Process, Scalar
 from functions.rows import checked, need_scalar, pairs, transfer
 
 # rows[i] has the weights that lead to node i + 1, the last row ends the step; nodes are row sums
@@ -41,10 +42,11 @@ def rho_rk(
     tableau.
     """
     require(rho_rk, tableau=tableau)
-    scalar, stages = need_scalar(process, "rhoRK"), list[Stage]()
-    for t, s in pairs(grid):
-        _step(stages, scalar, t, s, TABLEAUX[tableau])
-    return checked(scalar, stages, "eps")
+    steps, stages = pairs(grid), list[Stage]()
+    side = scalar_side_of(need_scalar(process, "rhoRK"), steps[0][0])
+    for t, s in steps:
+        _step(stages, side, t, s, TABLEAUX[tableau])
+    return checked(process, stages, side.basis)
 
 
 @SAMPLERS.part(title="EDM's Heun with churn", paper="2206.00364", order="2", nfe="2S; vp: 2S - 1")
@@ -72,21 +74,21 @@ def heun(
     if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
         raise ValueError("s_min, s_max and s_noise need churn above 0, and s_min <= s_max")
     steps, stages = pairs(grid), list[Stage]()
-    gain = 1 + min(churn / len(steps), math.sqrt(2) - 1)
+    gain, basis = 1 + min(churn / len(steps), math.sqrt(2) - 1), side_of(process, steps[0][0]).basis
     for t, s in steps:
         if churn > 0 and s_min <= need_scalar(process, "churn").rho(t) <= s_max:
             t = _churned(stages, need_scalar(process, "churn"), t, gain, s_noise)
         i = len(stages)
-        A, B = transfer(process, t, s)
+        A, B = transfer(process, t, s, basis)
         last = not process.factor(s).any()
         stages.append(Stage(float(t), float(s), A, {i: B}, commit=last))
         if not last:
             stages.append(Stage(float(s), float(s), A, {i: B / 2, i + 1: B / 2}))
-    return checked(process, stages, "eps")
+    return checked(process, stages, basis)
 
 
 def _churned(
-    stages: list[Stage], process: VariancePreserving, t: Tensor, gain: float, s_noise: float
+    stages: list[Stage], process: Scalar, t: Tensor, gain: float, s_noise: float
 ) -> Tensor:
     """Append the stage that adds noise at t, if there is room. Returns the time it leads to."""
     rho, most = process.rho(t), process.rho(torch.tensor(process.t_start, dtype=torch.float64))
@@ -99,16 +101,18 @@ def _churned(
     return up
 
 
-def _step(
-    stages: list[Stage], process: VariancePreserving, t: Tensor, s: Tensor, rows: Rows
-) -> None:
+def _step(stages: list[Stage], side: ScalarSide, t: Tensor, s: Tensor, rows: Rows) -> None:
     """Append one Runge-Kutta step from t to s, or the step of DDIM where s is the clean end."""
-    begin, end = process.rho(t), process.rho(s)
-    rows = rows if end > 0 else TABLEAUX["euler"]
-    first, h, here = len(stages), end - begin, t
+    first, here = len(stages), t
+    if not side.process.sigma(s):
+        A, gain = side.transfer(t, s)
+        stages.append(Stage(float(t), float(s), A, {first: gain}))
+        return
+    begin = side.clock(t)
+    h = side.clock(s) - begin
     for i, row in enumerate(rows):
         last = i == len(rows) - 1
-        there = s if last or sum(row) == 1 else process.time_of(begin + sum(row) * h)
-        B = {first + j: (w * h * process.alpha(there)).view(1, 1) for j, w in enumerate(row) if w}
-        stages.append(Stage(float(here), float(there), process.psi(t, there), B, commit=last))
+        there = s if last or sum(row) == 1 else side.time_of(begin + sum(row) * h)
+        B = {first + j: (w * h * side.scale(there)).view(1, 1) for j, w in enumerate(row) if w}
+        stages.append(Stage(float(here), float(there), side.carry(t, there), B, commit=last))
         here = there

@@ -8,10 +8,11 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from configs.parts import require
-from functions.exponential import Basis, in_lambda
+from functions.basis import silent
+from functions.exponential import in_lambda
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Plan
+from functions.plan import Basis, Plan
 from functions.process import Process
 from functions.rows import checked, need_scalar, need_steps, pairs
 
@@ -48,5 +49,10 @@ def unipc(
 
         return in_lambda(scalar, times, s, basis, adapt=shortcut)
 
-    stages = multistep(grid, lambda i: min(order, i + 1, len(steps) - i), row, corrector)
+    begin = int(silent(process, steps[0][0]))  # an evaluation without a finite lambda
+
+    def depth(i: int) -> int:
+        return min(order, max(i + 1 - begin, 1), len(steps) - i)
+
+    stages = multistep(grid, depth, row, corrector, begin)
     return checked(scalar, stages, basis)

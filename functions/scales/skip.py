@@ -9,7 +9,7 @@ from configs.values import Count, Share
 from functions.loss import SkipNoise, skip_scale
 from functions.parts import SCALES
 from functions.process import Process
-from functions.rows import need_scalar
+from functions.rows import need_preserving
 from functions.scales.base import Scale
 
 
@@ -21,7 +21,7 @@ def skip(process: Process, k: Count = 9, tau: Share = 0.99, noise: SkipNoise = "
     for options out of range and for a process whose coefficients are not numbers.
     """
     require(SCALES.parts["skip"], k=k, tau=tau, noise=noise)
-    need_scalar(process, "eps scale skip")
+    need_preserving(process, "eps scale skip")
     most = round(process.t_train[1] / process.index_step)
     if k > most:
         raise ValueError(f"k {k} is not valid; it should be from 1 to {most}, in discrete steps")

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import Positive
-from functions.denoiser import Predicts
 from functions.parts import WEIGHTS
+from functions.predictions import Predicts
 from functions.process import Process
 from functions.weights.base import eps_error, signal_to_noise
 
@@ -23,4 +23,4 @@ def min_snr(
     """
     require(WEIGHTS.parts["min_snr"], gamma=gamma)
     snr = signal_to_noise(process, t, "min_snr")
-    return eps_error(snr, predicts) * (gamma / snr).clamp(max=1)
+    return eps_error(process, t, predicts, "min_snr") * (gamma / snr).clamp(max=1)

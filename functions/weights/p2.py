@@ -6,8 +6,8 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import Positive, PositiveOrZero
-from functions.denoiser import Predicts
 from functions.parts import WEIGHTS
+from functions.predictions import Predicts
 from functions.process import Process
 from functions.weights.base import eps_error, signal_to_noise
 
@@ -26,4 +26,4 @@ def p2(
     """
     require(WEIGHTS.parts["p2"], k=k, gamma=gamma)
     snr = signal_to_noise(process, t, "p2")
-    return eps_error(snr, predicts) / (k + snr) ** gamma
+    return eps_error(process, t, predicts, "p2") / (k + snr) ** gamma

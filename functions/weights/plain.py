@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from functions.denoiser import Predicts
 from functions.parts import WEIGHTS
+from functions.predictions import Predicts
 from functions.process import Process
-from functions.weights.base import eps_error, signal_to_noise
+from functions.weights.base import eps_error
 
 
 @WEIGHTS.part(title="every time alike: the squared error of the prediction", paper="")
@@ -23,4 +23,4 @@ def snr(process: Process, t: Tensor, predicts: Predicts = "eps") -> Tensor:
 
     Raises ValueError as `signal_to_noise` does.
     """
-    return eps_error(signal_to_noise(process, t, "snr"), predicts)
+    return eps_error(process, t, predicts, "snr")

@@ -132,10 +132,8 @@ class Drawer:
                 clean, v = self.denoiser.posterior(x, t, label)
             assert v is not None  # the config was checked
             return clean.to(x.dtype), (v.to(x.dtype) + 1) / 2
-        if self.plan.basis == "x0":
-            return self.x0(x, t, label)
         with autocast(self.precision, self.device):
-            return self.denoiser.eps(x, t, label).to(x.dtype)
+            return self.denoiser.answer(self.plan.basis, x, t, label).to(x.dtype)
 
 
 def drawer_for(model: Model, config: Config, walk: Walk, device: torch.device) -> Drawer:

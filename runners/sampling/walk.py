@@ -9,6 +9,8 @@ from torch import Tensor
 
 from configs.schema import Config, ConfigError
 from functions.adaptive import Adaptive
+from functions.basis import silent
+from functions.denoiser import Predicts, tells
 from functions.plan import Plan
 from functions.process import Process
 from functions.scales import Scale
@@ -89,13 +91,13 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
     sampler, grid = config.sampler(), config.grid()
     try:
         times = grid.build(process, steps, **grid.options)
-        if _silent(process, times[0]):
+        if not tells(process, float(times[0]), _answers(config)):
             noisy, advice = "the process", "it is too noisy for any sampler"
             if config.diffusion.process == "vp":
                 noisy = f"schedule {config.diffusion.options['schedule']}"
                 advice = "take another --skip_type, such as quad"
                 free = asked and grid.part.facts.count is None
-                if free and not _silent(process, grid.build(process, 1, **grid.options)[0]):
+                if free and not silent(process, grid.build(process, 1, **grid.options)[0]):
                     advice = "ask for fewer --timesteps"
             raise ValueError(
                 f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "
@@ -114,8 +116,9 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
     return Walk(plan, times, *names, asked, asked and found, tuple(warnings))
 
 
-def _silent(process: Process, t: Tensor) -> bool:
-    return float(process.mean(t).abs().max()) == 0
+def _answers(config: Config) -> Predicts:
+    """Prediction of the sampled denoiser: an eps scale acts on the noise."""
+    return "eps" if config.scale() else config.diffusion.predicts
 
 
 def _most_steps(config: Config, process: Process, most: int) -> int:

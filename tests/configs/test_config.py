@@ -159,7 +159,11 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
             "under:-1",
             "gamma '-1' is not valid; it should be a number, at least 0",
         ),
-        ("training.weight", "p3", "p3 is unknown; it should be min_snr, p2, none or snr"),
+        (
+            "training.weight",
+            "p3",
+            "p3 is unknown; it should be edm, snr_plus_one, min_snr, p2, none or snr",
+        ),
         ("training.weight", "p2:0", "k '0' is not valid; it should be a number above 0"),
         ("training.weight", "p2:predicts=x0", "p2 has the options k, gamma"),
         ("training.precision", "int8", "fp32, bf16 or fp16"),
@@ -187,7 +191,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("diffusion.beta_schedule", "linera", "linear, quad"),
         ("diffusion.beta_max", "10", "belongs to vpsde; process vp does not use it"),
         ("diffusion.steps", "0", "from 1 to 1000000"),
-        ("diffusion.predicts", "noise", "eps, x0 or v"),
+        ("diffusion.predicts", "noise", "eps, x0, v, velocity or edm"),
         ("loss.tau", "0.9", "belongs to skip; loss simple does not use it"),
         ("loss.reduction", "median", "mean or sum"),
         ("sampling.timesteps", "1001", "more than the 1000 steps"),
@@ -272,7 +276,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
         ("loss.name", "loss: L_skip is defined for the variance-preserving processes only"),
         ("diffusion.beta_min", "belongs to vpsde; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
-        ("sampling.skip_type", "variance-preserving process"),
+        ("sampling.skip_type", "numbers as coefficients"),
     ],
 )
 def test_what_does_not_fit_the_process_is_refused(tiny, override, text):
@@ -469,7 +473,14 @@ def test_the_networks_answer_has_the_shape_of_the_state(tiny):
 def test_the_json_schema_knows_every_part_and_its_options(tiny):
     schema = json.loads(json_schema())
     diffusion = schema["$defs"]["Diffusion"]
-    assert {*diffusion["properties"]["process"]["enum"]} == {"vp", "vpsde", "cld", "blur"}
+    assert {*diffusion["properties"]["process"]["enum"]} == {
+        "vp",
+        "vpsde",
+        "cld",
+        "blur",
+        "flow",
+        "edm",
+    }
     options = {rule["if"]["properties"]["process"]["const"]: rule for rule in diffusion["allOf"]}
     steps = options["vp"]["then"]["properties"]["steps"]
     assert (steps["minimum"], steps["default"]) == (1, 1000)

@@ -145,7 +145,9 @@ def test_it_holds_the_networks_weights_and_nothing_else():
 
 
 def test_unknown_parametrisations_are_refused():
-    with pytest.raises(ValueError, match="predicts score is not valid; it should be eps, x0 or v"):
+    with pytest.raises(
+        ValueError, match="predicts score is not valid; it should be eps, x0, v, velocity or edm"
+    ):
         Denoiser(nn.Identity(), VP(), predicts="score")
 
 
@@ -173,9 +175,9 @@ def test_a_mixed_score_is_the_best_linear_guess_for_normal_data(process, part):
 
 def test_what_a_denoiser_cannot_be_is_refused():
     for process, options, text in (
-        (CLD(), {"predicts": "v"}, "variance-preserving processes only"),
+        (CLD(), {"predicts": "v"}, "numbers as coefficients only"),
         (VP(), {"predicts": "x0", "mixed": "normal"}, "needs predicts eps"),
-        (VP(), {"predicts": "x1"}, "it should be eps, x0 or v"),
+        (VP(), {"predicts": "x1"}, "it should be eps, x0, v, velocity or edm"),
         (VP(), {"clip": 0.0}, "clip 0 is not valid"),
         (VP(), {"mixed": "yes"}, "it should be none, normal or velocity"),
         (Blur(4), {"mixed": "velocity"}, "needs a process that has one"),

@@ -160,12 +160,12 @@ def test_every_sampler_walks_to_the_guided_distribution(sampler, process) -> Non
     plan = SAMPLERS[sampler](process, grid, **given)
     weight, x = 2.0, noise()
     guided = Guided(Denoiser(Toy(process), process), weight, no_class=NONE).given(LABEL)
-    tell = guided.eps if plan.basis == "eps" else guided.x0
+    tell = partial(guided.answer, plan.basis)
     *_, found = solve(plan, tell, x, randn=torch.zeros_like)
     for row, label in enumerate(LABEL.tolist()):
         mean = float(MEANS[NONE] + weight * (MEANS[label] - MEANS[NONE]))
         exact = Denoiser(Plain(process, mean), process)
-        tell = exact.eps if plan.basis == "eps" else exact.x0
+        tell = partial(exact.answer, plan.basis)
         *_, wanted = solve(plan, tell, x[row : row + 1], randn=torch.zeros_like)
         torch.testing.assert_close(found[row : row + 1], wanted, rtol=0, atol=1e-9)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -65,7 +67,7 @@ def filled(plan: Plan, known: float, count: int) -> torch.Tensor:
         return torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
     project = Known(process, images, hole, randn, denoiser.x0)
-    predict = denoiser.eps if plan.basis == "eps" else denoiser.x0
+    predict = partial(denoiser.answer, plan.basis)
     x = torch.empty(0)
     for x in solve(plan, predict, randn(images), randn, project):  # noqa: B007
         pass

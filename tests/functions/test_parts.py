@@ -29,11 +29,11 @@ PARTS = [part for registry in REGISTRIES for part in registry.parts.values()]
 def test_the_registries_hold_what_they_held():
     assert all(registry in vars(parts).values() for registry in REGISTRIES)
     names = {registry.kind: set(registry) for registry in REGISTRIES}
-    assert names["process"] >= {"vp", "vpsde", "cld", "blur"}
+    assert names["process"] >= {"vp", "vpsde", "cld", "blur", "flow", "edm"}
     assert names["noise schedule"] >= {"linear", "quad", "const", "jsd", "sigmoid", "cosine"}
     assert names["loss"] >= {"simple", "skip"}
     assert names["density of times"] >= {"uniform", "antithetic", "under", "loss_second_moment"}
-    assert names["loss weight"] == {"none", "snr", "p2", "min_snr"}
+    assert names["loss weight"] >= {"none", "snr", "p2", "min_snr", "edm", "snr_plus_one"}
     assert names["sampler"] >= {"ddim", "ddpm", "deis", "gddim", "heun", "unipc", "rk45"}
     assert names["eps scale"] >= {"skip", "linear"}
     assert names["learning-rate anneal"] >= {"linear", "cosine", "inverse_sqrt"}

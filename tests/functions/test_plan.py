@@ -276,7 +276,7 @@ def test_a_plan_that_contradicts_itself_is_refused(stages, says):
 
 
 def test_a_plan_has_one_of_two_bases_and_is_frozen():
-    with pytest.raises(ValueError, match="'eps' or 'x0', not 'v'"):
+    with pytest.raises(ValueError, match="eps, x0 or velocity, not 'v'"):
         Plan((ONE,), "v")
     with pytest.raises(FrozenInstanceError):
         Plan((ONE,)).basis = "x0"

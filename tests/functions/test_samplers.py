@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ PROCESSES = {"vp": VP(), "cosine": VP("cosine"), "vpsde": VPSDE()}
 
 
 def walk(plan: Plan, denoiser: Denoiser, x, randn=torch.randn_like):
-    predict = denoiser.eps if plan.basis == "eps" else denoiser.x0
+    predict = partial(denoiser.answer, plan.basis)
     return list(solve(plan, predict, x, randn))
 
 
@@ -299,7 +300,7 @@ def moments(plan: Plan, process, start: tuple[float, float]) -> tuple[float, flo
     affine in x, so every state is a constant plus multiples of independent normal numbers.
     """
     denoiser = denoiser_of("gauss", process)
-    ask = denoiser.eps if plan.basis == "eps" else denoiser.x0
+    ask = partial(denoiser.answer, plan.basis)
     drawn = sum(stage.C is not None for stage in plan.stages)
     x = base = np.array([start[0], start[1], *np.zeros(drawn)])  # constant, start, noises
     answers, used = {}, 2
@@ -424,10 +425,17 @@ def test_a_grid_may_be_of_any_number_type():
         assert str(got) == str(want)
 
 
-def test_a_schedule_without_signal_left_is_refused_with_a_way_out():
+def test_a_walk_from_a_time_without_signal_asks_for_data():
+    times = torch.tensor([999.0, 700.0, 400.0, 200.0, 100.0, -1.0])
+    for name in SAMPLERS.keys() - {"euler"}:  # whose drift is infinite there
+        assert SAMPLERS[name](VP("jsd"), times).basis in ("x0", "velocity")
+    assert SAMPLERS["ddim"](VP("jsd"), torch.tensor([998.0, 500.0, -1.0])).basis == "eps"
     with pytest.raises(ValueError, match="begin the grid later"):
-        SAMPLERS["ddim"](VP("jsd"), torch.tensor([999.0, 500.0, -1.0]))
-    assert SAMPLERS["ddim"](VP("jsd"), torch.tensor([998.0, 500.0, -1.0])).nfe == 2
+        SAMPLERS["dpm_solver_pp"](VP("jsd"), times, basis="eps")
+    with pytest.raises(ValueError, match="no signal and its noise no finite rate; take gddim"):
+        SAMPLERS["euler"](VP("jsd"), times, lam=1.0)
+    with pytest.raises(ValueError, match="begin the grid later"):
+        SAMPLERS["euler"](VP("jsd"), times)
 
 
 @pytest.mark.parametrize("process", [VP(), VPSDE()], ids=["vp", "vpsde"])

@@ -164,7 +164,7 @@ def test_logit_normal_times_rise_with_their_mean():
 
 def test_densities_that_do_not_fit_are_refused():
     for name in ("under", "lognormal_sigma"):
-        with pytest.raises(ValueError, match=f"density of times {name} is defined for the varian"):
+        with pytest.raises(ValueError, match=f"density of times {name} is defined for processes"):
             TIMES[name](CLD())
     with pytest.raises(ValueError, match="std 0 is not valid; it should be a number above 0"):
         TIMES["logit_normal"](VP(), std=0.0)

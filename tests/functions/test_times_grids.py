@@ -105,7 +105,7 @@ def test_impossible_grids_are_refused():
         for steps in (0, -3, 1001):
             with pytest.raises(ValueError, match="step"):
                 make(VP(), steps)
-        if name not in ("ddim_uniform", "respaced"):
+        if name not in ("ddim_uniform", "respaced", "shifted"):
             with pytest.raises(ValueError, match="at least one step"):
                 make(VPSDE(), 0)
     with pytest.raises(ValueError, match="ddim_uniform.*discrete"):
