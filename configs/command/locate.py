@@ -44,6 +44,8 @@ def _found(command: Command) -> Config:
 
 
 def _of_file(path: Path, command: Command) -> Config:
+    if beside := config_beside(path):
+        return load(beside, command.overrides)
     text = f"--config is missing: {path} does not hold a config of its own"
     if not path.is_file():
         raise UsageError(text)
@@ -52,6 +54,16 @@ def _of_file(path: Path, command: Command) -> Config:
     if not checkpoint.is_ours(path):
         raise UsageError(text)
     return _inside(checkpoint.peek(path, "config"), path, command)
+
+
+def config_beside(path: Path) -> Path | None:
+    """The config.yml beside weights that this program exported: a .safetensors file, or a folder
+    with model.safetensors; None where there is none.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    config = file.with_name("config.yml")
+    there = file.suffix == ".safetensors" and file.is_file() and config.is_file()
+    return config if there else None
 
 
 def _inside(values: dict[str, Any] | None, path: Path, command: Command) -> Config:

@@ -79,7 +79,7 @@ def _weights(net: Record) -> dict[str, Tensor]:
             if child is None:
                 continue
             if not isinstance(child, Record) or id(child) in seen:
-                raise ValueError(f"holds a module {prefix}{key} that is none, or that is in it twice")
+                raise ValueError(f"holds a module {prefix}{key} that is none, or is in it twice")
             seen.add(id(child))
             waiting.append((f"{prefix}{key}.", child))
     return found

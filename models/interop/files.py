@@ -154,9 +154,9 @@ def _choose(content: Any) -> tuple[dict[str, Tensor], str, int | None, str]:
 
 
 def _state(content: Any) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and content:
-        if all(isinstance(key, str) and isinstance(v, Tensor) for key, v in content.items()):
-            return dict(content)
+    pairs = content.items() if isinstance(content, Mapping) else ()
+    if pairs and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in pairs):
+        return dict(pairs)
     raise ValueError("neither a state dict nor a checkpoint of a program that is known here")
 
 

@@ -97,7 +97,8 @@ def _betas(config: Mapping[str, Any]) -> dict[str, Any]:
     """Our noise schedule of the same betas. Raises ValueError where none has them."""
     if (trained := config.get("trained_betas")) is not None:
         return _equal(np.asarray(trained, dtype=np.float64))
-    ends = {"beta_start": config.get("beta_start", 0.0001), "beta_end": config.get("beta_end", 0.02)}
+    default = {"beta_start": 0.0001, "beta_end": 0.02}
+    ends = {key: config.get(key, value) for key, value in default.items()}
     schedule = _one_of(_SCHEDULES, config, "beta_schedule", "linear")
     steps = config.get("num_train_timesteps", 1000)
     return {"schedule": schedule, "steps": steps, **({} if schedule == "cosine" else ends)}

@@ -70,7 +70,7 @@ def averaged(raw: Mapping[str, Tensor], ema: Any) -> tuple[dict[str, Tensor], st
     shapes = [tuple(value.shape) for value in shadow if isinstance(value, Tensor)]
     if shapes != [tuple(raw[key].shape) for key in trained]:
         raise ValueError(
-            f"its average holds {len(shadow)} tensors, which are not the {len(trained)} of its model"
+            f"its average of {len(shadow)} tensors is not of the {len(trained)} of its model"
         )
     rate = ema.get("decay")
     kind = f"ema {rate:g}" if isinstance(rate, float) else "ema"
@@ -162,8 +162,8 @@ def _head(walk: _Walk, line: deque[_Module]) -> dict[str, Any]:
 
 
 def _stages(walk: _Walk, line: deque[_Module], levels: int, count: int, ch: int) -> None:
-    """Place the blocks: count + 1 a level on the way down, 2 in the middle, count + 2 on the way up,
-    where the last level has one less, each way.
+    """Place the blocks: count + 1 a level on the way down, 2 in the middle, count + 2 a level on
+    the way up; the last level has one less, each way.
     """
     places = [f"down.{i}" for i in range(levels * (count + 1) - 1)]
     places += ["mid.0", "mid.1", *(f"up.{i}" for i in range(levels * (count + 2) - 1))]

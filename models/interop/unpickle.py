@@ -100,7 +100,7 @@ class _Array:
 
 
 class _Function:
-    """A function of this file under the name that a pickle calls it by; nothing can be set on it."""
+    """A function of this file under the name that a pickle has for it; it has no attributes."""
 
     __slots__ = ("_called",)
 

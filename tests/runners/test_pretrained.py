@@ -156,7 +156,7 @@ def test_published_weights_put_by_hand_are_found(tmp_path: Path) -> None:
 
 
 CASES = {
-    "wrong network": ([str(GOLDEN / "ckpt.pth"), "images", "--model.ch", "64"], 1, "does not fit"),
+    "wrong side": ([str(GOLDEN / "diffusers"), "images"], 2, "no such file"),
     "no file": (["nowhere.pth"], 2, "no such file"),
     "nothing published": ([None], 2, "no published EMA model"),
 }
@@ -203,7 +203,7 @@ def test_a_malicious_file_is_refused_unexecuted(tmp_path: Path, capsys) -> None:
             return (open, (str(tmp_path / "pwned"), "w"))
 
     torch.save({"temb.dense.0.weight": Bomb()}, tmp_path / "bomb.pth")
-    assert draw(tmp_path, str(tmp_path / "bomb.pth")) == 1
+    assert draw(tmp_path, str(tmp_path / "bomb.pth")) == 2
     assert not (tmp_path / "pwned").exists()
     assert capsys.readouterr().err.count("error:") == 1
 
