@@ -33,9 +33,13 @@ class Record:
     class_name: str
     state: dict[str, Any]
 
+    def __new__(cls, *_arguments: Any) -> "Record":  # a pickle makes containers without __init__
+        made = super().__new__(cls)
+        made.class_name, made.state = cls.__name__, {}
+        return made
+
     def __init__(self, class_name: str = "", state: Any = None) -> None:
-        self.class_name = class_name or type(self).__name__
-        self.state = {}
+        self.class_name = class_name or self.class_name
         self.__setstate__({} if state is None else state)
 
     def __setstate__(self, state: Any) -> None:
