@@ -25,7 +25,8 @@ def config_of(command: Command) -> Config:
 
 def _found(command: Command) -> Config:
     if command.config is not None:
-        return load(command.config, command.overrides, consent=True)
+        foreign = _is_foreign(command.options.use_pretrained)
+        return load(command.config, command.overrides, consent=True, foreign=foreign)
     options = command.options
     if options.use_pretrained:
         return _of_file(Path(options.use_pretrained), command)
@@ -41,6 +42,17 @@ def _found(command: Command) -> Config:
     if found is None:
         raise UsageError(f"{options.run} holds neither config.yml nor a checkpoint; give --config")
     return _inside(found[1].get("config"), found[0], command)
+
+
+def _is_foreign(source: str | None) -> bool:
+    """Whether --use_pretrained names weights of another program, which come without a config."""
+    if source is None:
+        return False
+    from models import checkpoint
+
+    path = Path(source)
+    ours = path.is_file() and checkpoint.is_ours(path)
+    return not ours and config_beside(path) is None
 
 
 def _of_file(path: Path, command: Command) -> Config:

@@ -48,7 +48,7 @@ def read(file: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        name = config["_class_name"]
+        name = str(config["_class_name"])
     except (ValueError, KeyError, TypeError) as err:
         raise ValueError(f"{file}: not the config of a scheduler of diffusers ({err!r})") from err
     try:
@@ -87,7 +87,9 @@ def _discrete(config: Mapping[str, Any]) -> dict[str, Any]:
     predicts = _one_of(_PREDICTS, config, "prediction_type", "epsilon")
     kind = config.get("variance_type")
     var_type = None if kind is None else _one_of(_VARIANCES, config, "variance_type", None)
-    clips = config["_class_name"].startswith(("DDPM", "DDIM")) and config.get("clip_sample", True)
+    clips = str(config["_class_name"]).startswith(("DDPM", "DDIM")) and config.get(
+        "clip_sample", True
+    )
     asks = ["--sampling.clip true"] if clips else []
     how = {"process": "vp", "predicts": predicts, **_betas(config)}
     return _told(how, var_type, *asks)
