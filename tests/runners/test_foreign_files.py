@@ -38,7 +38,7 @@ def draw(tmp_path: Path, source: Path, *more: str, side: int = 8, channels: int 
 
 def filled(tmp_path: Path, source: Path, *overrides: tuple[str, str]) -> Config:
     """The config that this file is opened with."""
-    config = load(tmp_path / "bare.yml", overrides)
+    config = load(tmp_path / "bare.yml", overrides, foreign=True)
     return adopt(config, weights.of_file(source, config.data.image_size)[0])
 
 
