@@ -65,9 +65,9 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
     """
     told, source = found.told["options"] or {}, found.source
     shape = NETWORKS.parts[found.told["network"]].facts.shape
-    kinds = {what: told[key] for key, what in shape.items() if key in told}
+    kinds: dict[str, Any] = {what: told[key] for key, what in shape.items() if key in told}
     data, model = values["data"], values["model"]
-    channels = data["channels"] * PROCESSES[values["diffusion"]["process"]].groups
+    channels = data["channels"] * getattr(PROCESSES[values["diffusion"]["process"]], "groups", 1)
     if (side := kinds.get("side", data["image_size"])) != data["image_size"]:
         text = f"{source} has images of {side}x{side}; it should be {side}"
         raise ConfigError(f"data.image_size {data['image_size']}: {text}")
@@ -111,7 +111,8 @@ def _warn(config: Config, told: dict[str, Any], source: str) -> None:
     lines = [] if own.items() <= plain(mine.defaults).items() else lines
     section = plain(config.diffusion.model_dump())
     process = PROCESSES.parts[config.diffusion.process]
-    default = {**Diffusion().model_dump(), **plain(process.defaults)}
+    default = {key: field.default for key, field in Diffusion.model_fields.items()}
+    default |= plain(process.defaults)
     if (words := _differing(told["diffusion"] or {}, section)) and section != default:
         lines.append(f"its own {words} is used, not the config's")
     for line in lines:
