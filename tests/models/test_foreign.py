@@ -13,7 +13,7 @@ import torch
 from functions.denoiser import Denoiser
 from functions.process import PROCESSES, VPSDE
 from models import NETWORKS, build
-from models.interop import load_foreign, read, scheduler, score_sde
+from models.interop import edm, load_foreign, read, scheduler, score_sde
 from models.interop.unpickle import unpickle
 from tests.models import formats
 from tests.models.formats import HERE, NCSNPP, SONG, Persistent, fake_modules, snapshot
@@ -42,6 +42,43 @@ def test_a_snapshot_of_edm_gives_the_answers_of_its_network():
     denoiser = Denoiser(network, PROCESSES["edm"](**how), "edm")
     with torch.no_grad():
         assert (denoiser.x0(X, T.double()) - ANSWERS["edm"]).abs().max() < 2e-5
+
+
+@pytest.mark.skipif("dhariwal" not in NETWORKS, reason="the network dhariwal is not here yet")
+def test_a_snapshot_with_the_adm_network_of_edm(tmp_path):
+    weights, (x, t) = formats.Weights(4), formats.inputs(4)
+    label = torch.tensor([4, 1])
+    want = formats.dhariwal(weights, x, t, label, formats.DHARIWAL)
+    path = tmp_path / "edm-imagenet-64x64-cond-adm.pkl"
+    path.write_bytes(snapshot(weights, net="DhariwalUNet", kwargs=formats.DHARIWAL))
+    network, info = opened(path, 4)
+    assert (info["network"], info["options"]["num_classes"]) == ("dhariwal", 5)
+    with torch.no_grad():
+        assert (network(x, t, label) - want).abs().max() < 2e-5
+
+
+@needs_song
+def test_the_published_ddpmpp_of_edm_on_cifar10_has_our_names(monkeypatch):
+    """55.7 M parameters, as EDM's training prints them, with the layer of augmentations."""
+
+    def need(self, name, *shape, around=0.0):
+        return self.setdefault(name, torch.empty(shape, device="meta"))
+
+    monkeypatch.setattr(formats.Weights, "need", need)
+    kwargs = {**SONG, "img_resolution": 32, "model_channels": 128, "channel_mult": [2, 2, 2]}
+    kwargs |= {"num_blocks": 4, "attn_resolutions": [16]}
+    theirs = formats.Weights(1)
+    with torch.device("meta"):
+        formats.song(theirs, torch.zeros(1, 3, 32, 32), torch.ones(1), kwargs)
+        ours = build(
+            "song",
+            **edm._options(
+                unpickle(snapshot({}, kwargs=kwargs))["ema"].state["_modules"]["model"], "song"
+            ),
+        )
+    names = {k: v.shape for k, v in theirs.items()}
+    assert {k: v.shape for k, v in ours.state_dict().items()} == names
+    assert sum(p.numel() for p in ours.parameters()) == 55_733_891
 
 
 @needs_song
