@@ -87,7 +87,8 @@ def _weights(net: Record) -> dict[str, Tensor]:
 
 def _options(net: Record, name: str) -> dict[str, Any]:
     """Our options of the network. Raises ValueError for one that our network lacks."""
-    known, options = NETWORKS.parts[name].options, {}
+    known = NETWORKS.parts[name].options
+    options: dict[str, Any] = {}
     for key, value in _attribute(net, "_init_kwargs").items():
         ours = _OURS.get(key, key)
         if key in _TRAINING:

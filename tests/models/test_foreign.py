@@ -473,3 +473,34 @@ def test_a_pipeline_without_its_scheduler_is_refused(tmp_path):
             FileNotFoundError, match=r"scheduler_config\.json: a diffusers pipeline"
         ):
             read(folder)
+
+
+@torch.no_grad()
+def test_torchcfms_own_network_is_read_whole(tmp_path):
+    unet = pytest.importorskip("torchcfm.models.unet.unet", reason="torchcfm is not installed")
+    shape = {"dim": (3, 16, 16), "num_res_blocks": 1, "num_channels": 32, "channel_mult": [1, 2]}
+    heads = {"num_heads": 4, "num_head_channels": 16, "attention_resolutions": "8"}
+    theirs = unet.UNetModelWrapper(**shape, **heads).eval()
+    for parameter in theirs.parameters():
+        parameter.normal_(0, 0.1)
+    torch.save({"net_model": theirs.state_dict(), "optim": {}, "step": 3}, tmp_path / "cfm.pt")
+    ours, info = opened(tmp_path / "cfm.pt", 16, num_head_channels=16)
+    x, t = formats.inputs(16)
+    denoiser = Denoiser(ours, PROCESSES["flow"](time="1-t"), "velocity")
+    assert (denoiser(x, 1 - t) + theirs(t, x)).abs().max() < 2e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["DDPMScheduler", "FlowMatchEulerDiscreteScheduler"])
+def test_a_pipeline_that_diffusers_wrote_is_read_whole(tmp_path, name):
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    config = json.loads((GOLDEN / "diffusers_tiny_config.json").read_text())
+    theirs = diffusers.UNet2DModel.from_config(config).eval()
+    made = getattr(diffusers, name)(num_train_timesteps=1000)
+    diffusers.DDPMPipeline(theirs, made).save_pretrained(tmp_path)
+    side = config["sample_size"]
+    ours, info = opened(tmp_path, side)
+    x, _ = formats.inputs(side)
+    t = torch.tensor([3.0, 700.0])
+    assert (ours(x, t) - theirs(x, t).sample).abs().max() < 2e-5
+    assert info["diffusion"]["process"] == ("vp" if name == "DDPMScheduler" else "flow")
