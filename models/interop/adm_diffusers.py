@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import Tensor
 
-_BLOCK = {  # residual block of guided-diffusion -> ResnetBlock2D
+_INSIDE = {  # of a residual block of guided-diffusion -> ResnetBlock2D; of its attention
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
     "emb_layers.1": "time_emb_proj",
     "out_layers.0": "norm2",
     "out_layers.3": "conv2",
     "skip_connection": "conv_shortcut",
+    "norm": "group_norm",
+    "proj_out": "to_out.0",
 }
 _ENDS = {
     "time_embed.0": "time_embedding.linear_1",
@@ -68,17 +70,15 @@ def unet_weights(options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> d
     for key, tensor in weights.items():
         module, _, kind = key.rpartition(".")
         outer = next(name for name in _prefixes(module) if name in modules)
-        inner = module[len(outer) + 1 :]
-        there = ".".join(filter(None, (modules[outer], _BLOCK.get(inner, inner))))
+        there, inner = modules[outer], module[len(outer) + 1 :]
         if inner == "qkv":
             for name, rows in zip("qkv", _rows(tensor, head, by_head), strict=True):
-                found[f"{modules[outer]}.to_{name}.{kind}"] = rows
-        elif inner == "proj_out":
-            found[f"{modules[outer]}.to_out.0.{kind}"] = tensor.flatten(1) if tensor.ndim > 1 else tensor
-        elif inner == "norm":
-            found[f"{modules[outer]}.group_norm.{kind}"] = tensor
-        else:
-            found[f"{there}.{kind}"] = tensor
+                found[f"{there}.to_{name}.{kind}"] = rows
+            continue
+        if inner == "proj_out" and kind == "weight":
+            tensor = tensor.flatten(1)
+        name = _INSIDE.get(inner, inner)
+        found[".".join(filter(None, (there, name, kind)))] = tensor
     return found
 
 
@@ -100,8 +100,8 @@ def _stages(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"input_blocks.{i}.1", f"down_blocks.{level}.attentions.{j}"
             i += 1
         if level < last:
-            to = f"down_blocks.{level}.downsamplers.0"
-            yield (f"input_blocks.{i}.0", to) if inside else (f"input_blocks.{i}.0.op", f"{to}.conv")
+            ours, theirs = ("", "") if inside else (".op", ".conv")
+            yield f"input_blocks.{i}.0{ours}", f"down_blocks.{level}.downsamplers.0{theirs}"
             i += 1
     for j, kind in enumerate(("resnets.0", "attentions.0", "resnets.1")):
         yield f"middle_block.{j}", f"mid_block.{kind}"

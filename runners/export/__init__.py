@@ -16,9 +16,9 @@ from configs.command.options import Options
 from configs.schema import Config, ConfigError
 from runners.export import hub
 from runners.export.card import card
-from runners.export.layouts import LAYOUTS, Files, write
+from runners.export.layouts import LAYOUTS, write
 from runners.model import weights
-from runners.model.load import Model, all_weights, open_model
+from runners.model.load import all_weights, open_model
 
 log = logging.getLogger("skip_step")
 

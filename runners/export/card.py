@@ -31,7 +31,7 @@ def card(model: Model, options: Options) -> str:
         "Use": _use(model, options),
         "Data and training": _training(model),
         "Figures": _figures(model, options),
-        "License": ["Not chosen yet: whoever publishes this model names it in the head of this file."],
+        "License": ["Not chosen yet: whoever publishes this model names it in this file's head."],
         "Citation": ["```bibtex", *_citation(model), "```"],
     }
     lines = [*_head(model, options), f"# {name}"]
@@ -72,7 +72,9 @@ def _model(model: Model) -> list[str]:
 
 def _use(model: Model, options: Options) -> list[str]:
     where = options.push_to_hub or Path(options.export or "").name
-    lines = ["```python", *_pipeline(model, where), "```", ""] if options.layout == "diffusers" else []
+    lines: list[str] = []
+    if options.layout == "diffusers":
+        lines = ["```python", *_pipeline(model, where), "```", ""]
     file = Path(options.export or "").name
     own = f"--config {file}/config.yml --use_pretrained {file}"
     return [
@@ -158,7 +160,7 @@ def _evaluations(folder: Path, sha256: str) -> Iterator[tuple[dict[str, Any], Re
 
 
 def _citation(model: Model) -> Iterator[str]:
-    """BibTeX of the papers behind the parts of the config, and of S^2-DM's loss where it is used."""
+    """BibTeX of the papers behind the parts that the config names."""
     found = {p.facts.paper: p.facts.bibtex for p in model.config.parts() if p.facts.paper}
     for number, own in found.items():
         yield papers.bibtex(number, "" if number in papers.entries() else own)

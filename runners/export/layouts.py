@@ -14,13 +14,12 @@ from torch import Tensor
 from configs.schema import Config, ConfigError, dump
 from models import interop
 from models.interop import adm_diffusers, diffusers
-from runners.export.programs import refuse
+from runners.export.programs import ELSEWHERE, refuse
 from runners.export.scheduler import PIPELINE, scheduler
 from runners.model.load import Model
 
 # Name of a file in the folder -> its content: text, or what torch.save or safetensors write.
 Files = dict[str, Any]
-ELSEWHERE = "only --layout safetensors holds it"
 
 
 def write(files: Files, folder: Path) -> None:
@@ -84,7 +83,7 @@ def to_safetensors(model: Model) -> Files:
     needs. Holds any model.
     """
     state = model.network.state_dict()
-    weights = {key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
+    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     return {
         "model.safetensors": (weights, _header(model)),
         "config.yml": dump(portable(model.config)),
@@ -120,7 +119,8 @@ def _unet(model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return adm_diffusers.unet_config(options), adm_diffusers.unet_weights(options, weights)
         return diffusers.unet_config(options), interop.export(model.network, "diffusers")
     except ValueError as err:
-        raise ConfigError(f"model.{err}; {ELSEWHERE}") from err
+        text = " ".join(str(err).split())
+        raise ConfigError(f"model.{text}; {ELSEWHERE}") from err
 
 
 def _header(model: Model) -> dict[str, str]:

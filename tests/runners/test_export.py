@@ -33,8 +33,9 @@ def run(exp: Path, *flags: str, base: str = "digits.yml") -> list[str]:
     config = load(base, pairs([*small, *flags]))
     torch.manual_seed(0)
     network = build(config.model.name, **config.model.options)
-    for tensor in network.parameters():  # those that begin at zero too
-        tensor.data.add_(0.02 * torch.randn(tensor.shape))
+    for tensor in network.parameters():
+        if not tensor.any():  # as adm's last layers
+            tensor.data.normal_(0, 0.02)
     raw = network.state_dict()
     average = {key: 0.9 * tensor for key, tensor in raw.items()}
     ema = {"rates": list(config.ema_rates), "averages": [average]}
@@ -73,9 +74,10 @@ def ours(words: list[str], *flags: str, times: torch.Tensor | None = None) -> to
     denoiser = config.denoiser(model.network, model.process, spec.clip, variance)
 
     def predict(x, t):
-        if variance:
-            return denoiser.posterior(x, t)
-        return denoiser.answer(plan.basis, x, t)
+        if not variance:
+            return denoiser.answer(plan.basis, x, t)
+        clean, v = denoiser.posterior(x, t)
+        return clean, (v + 1) / 2
 
     def randn(x):
         return torch.randn(x.shape, generator=noise)
@@ -104,9 +106,9 @@ def theirs(folder: Path, pipeline: str, **how) -> torch.Tensor:
 
 
 def worst(one: torch.Tensor, two: torch.Tensor) -> float:
-    """Greatest difference of pixels in [0, 1], clamped or not."""
+    """Greatest difference, as a share of the range of values: of an image, of black to white."""
     assert one.shape == two.shape and torch.isfinite(one).all()
-    return float((one - two).abs().max()) / 2
+    return float((one - two).abs().max() / (two.max() - two.min()))
 
 
 @pytest.mark.parametrize("clip", ["false", "true"])
