@@ -16,7 +16,7 @@ def linear(process: Process, k: float = 0.0, b: float = 1.0) -> Scale:
 
     Raises ValueError where k t + b is not above 0 at every time of sampling.
     """
-    ends = torch.tensor([process.t_end, process.t_start], dtype=torch.float64)
+    ends = torch.tensor([process.t_last, process.t_start], dtype=torch.float64)
     if not bool((k * process.network_time(ends) + b > 0).all()):
         raise ValueError(f"k t + b should be above 0 at every time, not with k {k:g} and b {b:g}")
 

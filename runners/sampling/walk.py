@@ -99,6 +99,8 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
                 free = asked and grid.part.facts.count is None
                 if free and not silent(process, grid.build(process, 1, **grid.options)[0]):
                     advice = "ask for fewer --timesteps"
+            if config.scale():
+                advice = "an eps scale acts on noise, which tells nothing there"
             raise ValueError(
                 f"sampling would begin at t = {times[0]:g}, where {noisy} leaves no signal at "
                 f"all: {advice}"
