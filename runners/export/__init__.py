@@ -38,7 +38,8 @@ def export(config: Config, options: Options) -> None:
     api = hub.api(options.push_to_hub) if options.push_to_hub else None
     found = weights.chosen(all_weights(config, options), config.sampling.ema)
     model = open_model(config, found, torch.device("cpu"))
-    files = {**LAYOUTS[options.layout](model), "README.md": card(model, options)}
+    files = LAYOUTS[options.layout](model)
+    files["README.md"] = card(model, options, list(files))
     with _whole(folder, options.dry_run) as partial:
         write(files, partial)
         for name in files:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from configs import papers
@@ -21,14 +21,14 @@ LICENSE = "license: unknown  # whoever publishes this model chooses it"
 STEPS = 50  # of the example, where the config says none
 
 
-def card(model: Model, options: Options) -> str:
+def card(model: Model, options: Options, files: Iterable[str]) -> str:
     """Write the card from the config, and from every eval.json below EXP/image_samples that
-    measured images of these weights.
+    measured images of these weights. files: names of the files beside it.
     """
     name = options.push_to_hub or options.doc or Path(options.export or "").name
     sections = {
         "Model": _model(model),
-        "Use": _use(model, options),
+        "Use": _use(model, options, files),
         "Data and training": _training(model),
         "Figures": _figures(model, options),
         "License": ["Not chosen yet: whoever publishes this model names it in this file's head."],
@@ -70,13 +70,16 @@ def _model(model: Model) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
 
 
-def _use(model: Model, options: Options) -> list[str]:
+def _use(model: Model, options: Options, files: Iterable[str]) -> list[str]:
     where = options.push_to_hub or Path(options.export or "").name
     lines: list[str] = []
     if options.layout == "diffusers":
         lines = ["```python", *_pipeline(model, where), "```", ""]
-    file = Path(options.export or "").name
-    own = f"--config {file}/config.yml --use_pretrained {file}"
+    folder = Path(options.export or "").name
+    alone = next((name for name in files if name.endswith((".pt", ".pth"))), "")
+    own = f"--use_pretrained {PurePosixPath(folder, alone)}"
+    if options.layout != "safetensors":  # beside those weights the config is found
+        own = f"--config {folder}/config.yml {own}"
     return [
         *lines,
         "In skip-step, from the folder that holds this one:",
@@ -113,8 +116,10 @@ def _training(model: Model) -> list[str]:
     named = f"{data.dataset} ({category})" if category else data.dataset
     if found.config is None:
         source = Path(found.source).name
-        return [f"The weights come from `{source}`, which does not say how they were trained; the "
-                f"config they were exported with names the data set {named}."]
+        return [
+            f"The weights come from `{source}`, which does not say how they were trained; the "
+            f"config they were exported with names the data set {named}."
+        ]
     training, steps = config.training, found.step or 0
     seen = steps * training.images_per_update
     images = f"; {found.data['images']:,} training images" if found.data else ""

@@ -82,8 +82,10 @@ def to_safetensors(model: Model) -> Files:
     """The weights under our own names and the config: everything that `--use_pretrained FOLDER`
     needs. Holds any model.
     """
-    state = model.network.state_dict()
-    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+    weights = {
+        key: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for key, tensor in model.network.state_dict().items()
+    }
     return {
         "model.safetensors": (weights, _header(model)),
         "config.yml": dump(portable(model.config)),

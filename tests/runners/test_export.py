@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from configs.command.options import Options
 from configs.schema import dump, load
@@ -18,6 +19,7 @@ from functions.plan import solve
 from main import main
 from models import build, checkpoint, interop
 from runners.model.load import open_model, weights_for
+from runners.sampling.recipe import recipe_of
 from runners.sampling.walk import walk_for
 
 FEW = ["--diffusion.steps", "100"]  # so that abar ends far from 0
@@ -189,3 +191,234 @@ def test_diffusers_draws_images_of_adm_with_its_variance(tmp_path, flags) -> Non
     there = theirs(tmp_path / "out", "DDPMPipeline", num_inference_steps=20)
     flags = ["--sampling.sample_type", "ddpm:learned", "--sampling.timesteps", "20"]
     assert worst(ours(words, *flags), there) < 1e-5
+
+
+def weights_of(path: Path, network: torch.nn.Module, layout: str) -> str:
+    """Hash of the weights of a file or folder of another layout, under our names."""
+    state, info = interop.read(path)
+    assert info["layout"] == layout
+    interop.load_foreign(network, state, layout)
+    return checkpoint.weights_hash(network.state_dict())
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "ddim", "safetensors"])
+def test_an_export_comes_back_as_the_same_weights_and_images(tmp_path, layout) -> None:
+    words, out = run(tmp_path, *FEW), tmp_path / "out"
+    assert main([*words, "--export", str(out), "--layout", layout]) == 0
+    model, _ = opened(words)
+    network = build(model.config.model.name, **model.config.model.options)
+    source = out / "ckpt.pth" if layout == "ddim" else out
+    if layout != "safetensors":
+        assert weights_of(source, network, layout) == model.weights.sha256
+    config = [] if layout == "safetensors" else ["--config", str(out / "config.yml")]
+    drawn = ["--sample", "--images", "--n_samples", "2", "--timesteps", "3"]
+    assert main([*words, *drawn, "-i", "a"]) == 0
+    own = [*config, "--use_pretrained", str(source), "--exp", str(tmp_path), "--device", "cpu"]
+    assert main([*own, *drawn, "-i", "b"]) == 0
+    a, b = tmp_path / "image_samples/a", tmp_path / "image_samples/b"
+    assert [(a / f"{i}.png").read_bytes() for i in range(2)] == [
+        (b / f"{i}.png").read_bytes() for i in range(2)
+    ]
+    card = (out / "README.md").read_text()
+    assert f"--use_pretrained out{'/ckpt.pth' * (layout == 'ddim')} --sample" in card
+    if layout == "safetensors":
+        recipe = json.loads((b / "samples.json").read_text())["recipe"]
+        told = [recipe[key] for key in ("weights", "average", "training_step")]
+        assert told == [model.weights.sha256, "ema 0.9", 3]
+
+
+def test_the_averages_and_the_raw_weights_can_be_chosen(tmp_path) -> None:
+    words = run(tmp_path, *FEW)
+    for name, flags in {"mean": [], "raw": ["--sampling.ema", "none"]}.items():
+        out = tmp_path / name
+        assert main([*words, "--export", str(out), "--layout", "safetensors", *flags]) == 0
+    means, raw = (load_file(tmp_path / name / "model.safetensors") for name in ("mean", "raw"))
+    assert all(torch.allclose(means[key], 0.9 * raw[key]) for key in raw)
+
+
+def test_the_ddim_repository_reads_its_ckpt(tmp_path) -> None:
+    words, out = run(tmp_path, *FEW), tmp_path / "out"
+    assert main([*words, "--export", str(out), "--layout", "ddim"]) == 0
+    content = torch.load(out / "ckpt.pth", weights_only=True)
+    network = opened(words)[0].network
+    wrapped = torch.nn.DataParallel(network)  # as its runner loads states[0], then states[-1]
+    wrapped.load_state_dict(content[0], strict=True)
+    assert content[-1].keys() == dict(network.named_parameters()).keys()
+    assert content[3] == 3 and len(content) == 5
+
+
+def test_guided_diffusion_reads_its_names(tmp_path) -> None:
+    words, out = run(tmp_path, base="digits_adm.yml"), tmp_path / "out"
+    assert main([*words, "--export", str(out), "--layout", "adm"]) == 0
+    state = torch.load(out / "ema_0.995_000003.pt", weights_only=True)
+    opened(words)[0].network.load_state_dict(state, strict=True)
+    raw = ["--export", str(tmp_path / "raw"), "--layout", "adm", "--sampling.ema", "none"]
+    assert main([*words, *raw]) == 0 and (tmp_path / "raw/model000003.pt").is_file()
+
+
+CLD = ["--diffusion.process", "cld", "--diffusion.mixed_score", "none", "--loss.name", "simple"]
+EDM = ["--diffusion.process", "edm", "--diffusion.predicts", "edm", "--loss.name", "simple"]
+EDM += ["--training.times", "lognormal_sigma"]
+REFUSED = [
+    ("diffusers", CLD, "diffusion.process: diffusers has no process cld, it has vp or flow"),
+    ("diffusers", EDM, "diffusion.process: diffusers has no process edm, it has vp or flow"),
+    ("diffusers", ["--diffusion.process", "vpsde"], "has no process vpsde"),
+    ("diffusers", ["--diffusion.mixed_score", "normal"], "diffusion.mixed_score: diffusers adds"),
+    ("diffusers", ["--diffusion.predicts", "velocity", "--loss.name", "simple"], "velocity"),
+    ("diffusers", [*FLOW, "--diffusion.time", "t"], "diffusion.time: diffusers tells networks"),
+    ("diffusers", [*FLOW, "--sampling.clip", "true"], "sampling.clip: diffusers clips nothing"),
+    ("diffusers", ["--model.resamp_with_conv", "false"], "model.resamp_with_conv: false is not"),
+    ("diffusers", ["--data.classes", "true"], "data.classes: diffusers samples without labels"),
+    ("diffusers", ["--data.rescaled", "false"], "data.rescaled: false: diffusers shows"),
+    ("ddim", V, "the DDIM repository has no prediction v on this process, it has eps"),
+    ("ddim", ["--diffusion.schedule", "cosine"], "has no noise schedule cosine, it has linear,"),
+    ("adm", [], "model.name: guided-diffusion has no network ddpm, it has adm"),
+]
+
+
+@pytest.mark.parametrize(("layout", "flags", "reason"), REFUSED)
+def test_a_model_that_the_layout_lacks_is_refused(tmp_path, capfd, layout, flags, reason) -> None:
+    words = run(tmp_path, *flags)
+    capfd.readouterr()
+    assert main([*words, "--export", str(tmp_path / "new/out"), "--layout", layout]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: ") and reason in said and said.count("\n") == 1
+    assert "--layout safetensors holds any model" in said
+    assert not (tmp_path / "new").exists()
+    out = tmp_path / "out"
+    assert main([*words, "--export", str(out), "--layout", "safetensors"]) == 0
+
+
+def test_ncsnpp_is_no_network_of_diffusers(tmp_path, capfd) -> None:
+    words = run(tmp_path, "--model.name", "ncsnpp")
+    assert main([*words, "--export", str(tmp_path / "out")]) == 2
+    assert "diffusers has no network ncsnpp, it has ddpm or adm" in capfd.readouterr().err
+
+
+def test_heads_of_several_widths_are_refused(tmp_path, capfd) -> None:
+    heads = ["--model.num_head_channels", "-1", "--model.attention_resolutions", "[1,2]"]
+    words = run(tmp_path, *heads, base="digits_adm.yml")
+    assert main([*words, "--export", str(tmp_path / "out")]) == 2
+    assert "model.num_heads: 1 gives heads of [32, 64] channels" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--export", "x", "--layout", "onnx"], "invalid choice: 'onnx'"),
+        (["--layout", "ddim"], "--layout needs --export"),
+        (["--push_to_hub", "me/it"], "--push_to_hub needs --export"),
+        (["--export", "x", "--push_to_hub", "it"], "--push_to_hub it: should be USER/NAME"),
+        (["--export", "x", "--overwrite"], "--overwrite does not go with --export"),
+        (["--export", "x", "--test"], "--test and --export are different things to do"),
+        (["--export", "x", "--print_plan"], "has no effect with --print_plan"),
+        (["--export", ""], "--export needs the name of a new folder"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(tmp_path, capfd, words, reason) -> None:
+    named = run(tmp_path)
+    capfd.readouterr()
+    assert main([*named, *words]) == 2
+    said = capfd.readouterr().err
+    assert reason in said and said.count("\n") == 1
+
+
+def test_nothing_is_overwritten(tmp_path, capfd) -> None:
+    words, out = run(tmp_path), tmp_path / "out"
+    out.mkdir()
+    assert main([*words, "--export", str(out)]) == 0  # an empty folder may be there
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capfd.readouterr()
+    assert main([*words, "--export", str(out), "--layout", "ddim"]) == 2
+    said = capfd.readouterr().err
+    assert f"--export {out}: exists and is not empty; nothing is overwritten" in said
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, capfd) -> None:
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr("runners.export.layouts.save_file", full)
+    words = run(tmp_path)
+    assert main([*words, "--export", str(tmp_path / "out")]) == 1
+    assert "No space left on device" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs"]
+
+
+@pytest.fixture
+def hub(monkeypatch) -> list[tuple]:
+    """What a fake huggingface_hub was asked, in order."""
+    asked: list[tuple] = []
+
+    class HfApi:
+        def create_repo(self, repo_id, **how) -> None:
+            asked.append(("create", repo_id, how))
+
+        def upload_folder(self, *, repo_id, folder_path, **how) -> None:
+            if "broken" in repo_id:
+                raise RuntimeError("401 Client Error")
+            asked.append(("upload", repo_id, sorted(p.name for p in Path(folder_path).iterdir())))
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(HfApi=HfApi))
+    return asked
+
+
+def test_push_to_hub_uploads_the_folder(tmp_path, hub, capfd) -> None:
+    words = [*run(tmp_path), "--layout", "safetensors"]
+    out = tmp_path / "out"
+    assert main([*words, "--export", str(out), "--push_to_hub", "me/it"]) == 0
+    names = ["README.md", "config.yml", "model.safetensors"]
+    assert hub == [("create", "me/it", {"exist_ok": True}), ("upload", "me/it", names)]
+    assert (out / "README.md").read_text().count("# me/it\n") == 1
+    capfd.readouterr()
+    assert main([*words, "--export", str(tmp_path / "b"), "--push_to_hub", "me/broken"]) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "401 Client Error" in said and f"`hf upload me/broken {tmp_path / 'b'}` sends it" in said
+
+
+def test_dry_run_says_what_would_be_sent(tmp_path, hub, capfd) -> None:
+    words = [*run(tmp_path), "--export", str(tmp_path / "new/out")]
+    assert main([*words, "--push_to_hub", "me/it", "--dry_run"]) == 0
+    said = capfd.readouterr().out
+    for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
+        assert f" bytes  {name}\n" in said
+    assert "nothing is written" in said and "https://huggingface.co/me/it would receive" in said
+    assert hub == [] and not (tmp_path / "new").exists()
+
+
+def test_without_the_library_push_to_hub_is_one_line(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    words = [*run(tmp_path), "--export", str(tmp_path / "out"), "--push_to_hub", "me/it"]
+    assert main(words) == 2
+    assert "--push_to_hub me/it: needs `pip install huggingface_hub`" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_holds_the_figures_of_these_weights(tmp_path) -> None:
+    words = run(tmp_path, *FEW)
+    model, walk = opened(words, "--sampling.timesteps", "5")
+    recipe = recipe_of(model.weights, model.config, walk, "cpu")
+    other = replace(recipe, weights="0" * 16)
+    for name, one, value in (("mine", recipe, 12.5), ("others", other, 99.25)):
+        folder = tmp_path / "image_samples" / name
+        folder.mkdir(parents=True)
+        figures = {"FD[classifier]-1617": value, "KID": None}
+        record = {"figures": figures, "n_samples": 1617, "command": f"main.py --doc {name}"}
+        (folder / "eval.json").write_text(json.dumps({**record, "recipe": one.to_json()}))
+    assert main([*words, "--export", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out/README.md").read_text()
+    assert "| FD[classifier]-1617 | 12.5 | 1,617 | ddim, uniform, 5 evaluations |" in card
+    assert "python main.py --doc mine\n" in card and "others" not in card and "99.25" not in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["library_name"] == "diffusers" and head["license"] == "unknown"
+    assert "3 updates of 128 images: 384 images seen" in card
+    assert "eprint = {2006.11239}" in card
+
+
+def test_no_path_of_this_machine_is_published(tmp_path) -> None:
+    words = run(tmp_path, "--data.path", "/secret/images", "--data.holdout", "0")
+    assert main([*words, "--export", str(tmp_path / "out"), "--layout", "safetensors"]) == 0
+    for path in (tmp_path / "out").iterdir():
+        assert b"secret" not in path.read_bytes()
+        assert str(tmp_path).encode() not in path.read_bytes()
