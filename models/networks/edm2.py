@@ -40,12 +40,13 @@ class EDM2(nn.Module):
                         from the way down, of a residual branch, and of attention
     clip_act            bound of the activations; 0: none
 
-    With 4 channels and num_classes 1000 the defaults are EDM2-S: 280,212,709 numbers. Names and shapes of the state dict are those of its published snapshots, without their
-    head for the uncertainty (`logvar_`). A forward pass in training sets every weight to norm 1
-    (equation 66). Raises ValueError for options that do not fit together.
+    With 4 channels and num_classes 1000 the defaults are EDM2-S: 280,212,709 numbers. Names and
+    shapes of the state dict are those of its published snapshots, without their head for the
+    uncertainty (`logvar_`). A forward pass in training sets every weight to norm 1 (equation 66).
+    Raises ValueError for options that do not fit together.
     """
 
-    augment_dim = 0
+    augment_dim = 0  # it is never told of augmentations
 
     def __init__(
         self,
