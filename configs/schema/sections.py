@@ -158,7 +158,7 @@ class Training(Section):
 
     def between_snapshots(self, total: int) -> int:
         """Updates from one snapshot of model.ema_powers to the next, in a training of `total`."""
-        return self.ema_snapshot_freq or max(1, total // 32)
+        return self.ema_snapshot_freq or -(-total // 32)
 
 
 class Sampling(Section):

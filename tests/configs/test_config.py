@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
 from configs.schema.options import state_shape
+from configs.schema.sections import Training
 from configs.schema.source import SourceError, parse
 from functions.metrics import METRICS
 from functions.plan import Plan
@@ -351,6 +352,12 @@ def test_averages_by_half_life_in_images(tmp_path):
     assert "model.ema_half_life: 5000 and ema_rate 0.99 exclude each other; give one" in line
     (line,) = problems(path, ("model.ema_warmup", "true"), ("model.ema_rampup", "0.05"))
     assert "model.ema_rampup: 0.05 and ema_warmup true exclude each other; give one" in line
+
+
+def test_a_training_stores_at_most_32_snapshots_unless_it_says_how_often():
+    every = {total: Training().between_snapshots(total) for total in (1, 10, 60, 1000, 800_000)}
+    assert every == {1: 1, 10: 1, 60: 2, 1000: 32, 800_000: 25_000}
+    assert Training(ema_snapshot_freq=7).between_snapshots(1000) == 7
 
 
 def test_a_length_that_is_typed_replaces_the_average_of_the_file(tmp_path):
