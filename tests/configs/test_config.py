@@ -550,11 +550,14 @@ def adm(tmp_path):
 
 def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3, "classes": None}
+    rest = {"side": 8, "classes": None, "augment": 0}
+    assert state_shape(every) == {"channels": 3, "answer": 3, **rest}
     every["model"]["var_type"] = "learned"
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
+    assert state_shape(every) == {"channels": 3, "answer": 6, **rest}
     every["diffusion"]["process"] = "cld"
-    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12, "classes": None}
+    assert state_shape(every) == {"channels": 6, "answer": 12, **rest}
+    every["data"]["augment"] = 0.12
+    assert state_shape(every)["augment"] == 9
 
 
 @pytest.mark.parametrize("name", ["adm", "tiny"])
