@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from functions.process import Process
 
 
-def check(config: Config, typed: Collection[str]) -> list[Problem]:
-    """Find every contradiction in a Config. typed: the keys that the command line set."""
+def check(config: Config, typed: Collection[str], foreign: bool = False) -> list[Problem]:
+    """Find every contradiction in a Config. typed: the keys that the command line set; foreign: a
+    file of another program is going to tell network and process, so nothing is held to them yet.
+    """
     problems = [*_data(config), *(_classes(config) or _shape(config)), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
+    if foreign:
+        return problems
     if not problems:
         problems = [*check_conditions(config), *(_learned(config) or _sampler(config, typed))]
     return problems or _build(config)

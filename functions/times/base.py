@@ -74,7 +74,12 @@ class TimeSampler(ABC):
         cell = (torch.searchsorted(cdf, u, right=True) - 1).clamp(0, self.count - 1)
         if self.discrete:
             return int(self.low) + cell
-        share = (cell + (u - cdf[cell]) / (cdf[cell + 1] - cdf[cell])) / self.count
+        return self._placed((cell + (u - cdf[cell]) / (cdf[cell + 1] - cdf[cell])) / self.count)
+
+    def _placed(self, share: Tensor) -> Tensor:
+        """Times (n,) at shares (n,) of the training interval, 0 its cleanest time."""
+        if self.discrete:
+            return int(self.low) + (share * self.count).long().clamp(0, self.count - 1)
         return self._real(self.low + (self.high - self.low) * share)
 
     def _real(self, t: Tensor) -> Tensor:

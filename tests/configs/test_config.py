@@ -195,7 +195,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("diffusion.beta_start", "0", "above 0 and below 1"),
         ("diffusion.beta_start", "0.5", "above beta_end"),
         ("diffusion.beta_schedule", "linera", "linear, quad"),
-        ("diffusion.beta_max", "10", "belongs to vpsde; process vp does not use it"),
+        ("diffusion.beta_max", "10", "belongs to vpsde or subvp; process vp does not use it"),
         ("diffusion.steps", "0", "from 1 to 1000000"),
         ("diffusion.predicts", "noise", "eps, x0, v, velocity or edm"),
         ("loss.tau", "0.9", "belongs to skip; loss simple does not use it"),
@@ -280,7 +280,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
     [
         ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
         ("loss.name", "loss: L_skip is defined for the variance-preserving processes only"),
-        ("diffusion.beta_min", "belongs to vpsde; process cld does not use it"),
+        ("diffusion.beta_min", "belongs to vpsde or subvp; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
         ("sampling.skip_type", "numbers as coefficients"),
     ],
@@ -493,14 +493,8 @@ def test_the_networks_answer_has_the_shape_of_the_state(tiny):
 def test_the_json_schema_knows_every_part_and_its_options(tiny):
     schema = json.loads(json_schema())
     diffusion = schema["$defs"]["Diffusion"]
-    assert {*diffusion["properties"]["process"]["enum"]} == {
-        "vp",
-        "vpsde",
-        "cld",
-        "blur",
-        "flow",
-        "edm",
-    }
+    names = {*diffusion["properties"]["process"]["enum"]}
+    assert names == {"vp", "vpsde", "subvp", "cld", "blur", "flow", "edm"}
     options = {rule["if"]["properties"]["process"]["const"]: rule for rule in diffusion["allOf"]}
     steps = options["vp"]["then"]["properties"]["steps"]
     assert (steps["minimum"], steps["default"]) == (1, 1000)
