@@ -84,6 +84,7 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
         _classes(values, kinds["classes"], found)
     if kinds.get("augment") and not data.get("augment"):
         data["augment"] = found.told["augment"] or 0.12  # 2206.00364, appendix F.2
+        data["random_flip"] = False  # told instead
 
 
 def _classes(values: dict[str, Any], rows: int | None, found: Weights) -> None:
