@@ -37,5 +37,8 @@ class LevelSampler(TimeSampler):
 
     def density(self) -> tuple[Tensor, Tensor]:
         t = self._times()
-        below = self.below(self.scalar.rho((t[1:] + t[:-1]) / 2))
+        edges = (t[1:] + t[:-1]) / 2
+        if not self.discrete:
+            edges = self.process.time_at(torch.arange(1, self.count).double() / self.count)
+        below = self.below(self.scalar.rho(edges))
         return t, torch.cat([torch.zeros(1), below, torch.ones(1)]).diff()

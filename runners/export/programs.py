@@ -58,8 +58,8 @@ def refuse(config: Config, layout: str) -> None:
 def _reasons(config: Config, program: Program) -> Iterator[str]:
     model, how, name = config.model, config.diffusion, program.name
     if how.process not in program.predicts:
-        known = either(program.predicts)
-        yield f"diffusion.process: {name} has no process {how.process}, it has {known}"
+        there = either(program.predicts)
+        yield f"diffusion.process: {name} has no process {how.process}, it has {there}"
         return
     known = program.predicts[how.process]
     if how.predicts not in known:

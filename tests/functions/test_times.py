@@ -61,7 +61,7 @@ def test_continuous_times_are_drawn_as_the_density_says(name, process):
     t, chances = times.density()
     drawn, _ = times.sample(N, seeded())
     assert drawn.dtype == torch.float32 and drawn.min() >= low and drawn.max() <= high
-    cell = ((drawn.double() - low) / (high - low) * len(t)).long().clamp(max=len(t) - 1)
+    cell = (process.share_of(drawn.double()) * len(t)).long().clamp(0, len(t) - 1)
     counts = torch.bincount(cell, minlength=len(t)).double()
     coarse = (counts.view(100, -1).sum(1), chances.view(100, -1).sum(1))
     value, freedom = chi_square(*coarse)
