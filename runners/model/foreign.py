@@ -35,6 +35,7 @@ def filled(config: Config, found: Weights) -> Config:
         values["loss"] = {"name": "simple"}
         values["training"] |= {"times": "antithetic", "weight": "none"}
     values["model"] = _model(config, told)
+    values["data"]["augment"] = 0.0  # it acts in training only
     _shape(values, config, found)
     return from_values(values, found.source)
 
@@ -56,7 +57,9 @@ def _model(config: Config, told: dict[str, Any]) -> dict[str, Any]:
     kept = {key: own[key] for key in Model.model_fields}
     if told["var_type"]:
         kept["var_type"] = told["var_type"]
-    return {**kept, "name": name, **{k: v for k, v in options.items() if k not in shape}}
+    # a network that can be told of augmentations has weights for it, told or not
+    said = {k: v for k, v in options.items() if shape.get(k, "augment") == "augment"}
+    return {**kept, "name": name, **said}
 
 
 def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
@@ -82,9 +85,6 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
         log.warning("%s: model.var_type is %s by its answer", source, model["var_type"])
     if "classes" in kinds:
         _classes(values, kinds["classes"], found)
-    if kinds.get("augment") and not data.get("augment"):
-        data["augment"] = found.told["augment"] or 0.12  # 2206.00364, appendix F.2
-        data["random_flip"] = False  # told instead
 
 
 def _classes(values: dict[str, Any], rows: int | None, found: Weights) -> None:

@@ -38,7 +38,7 @@ def test_a_snapshot_of_edm_gives_the_answers_of_its_network():
     how = {**info["diffusion"]}
     assert (how.pop("process"), how.pop("predicts")) == ("edm", "edm")
     assert how == {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
-    assert info["augment"] == 0.12 and info["options"]["num_classes"] is None
+    assert info["options"]["augment_dim"] == 9 and info["options"]["num_classes"] is None
     denoiser = Denoiser(network, PROCESSES["edm"](**how), "edm")
     with torch.no_grad():
         assert (denoiser.x0(X, T.double()) - ANSWERS["edm"]).abs().max() < 2e-5
