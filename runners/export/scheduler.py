@@ -51,6 +51,6 @@ def _betas(config: Config, process: VP) -> dict[str, Any]:
     list of betas.
     """
     how = config.diffusion.options
-    if name := _SCHEDULES.get(how["schedule"]):
+    if name := _SCHEDULES.get(str(how["schedule"])):
         return {"beta_schedule": name, **{key: how[key] for key in ("beta_start", "beta_end")}}
     return {"trained_betas": process.betas.tolist()}
