@@ -10,7 +10,7 @@ from configs.command import picture_flags
 from configs.command.options import AXES, EXPORTED
 from configs.command.usage import UsageError
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\
@@ -158,6 +158,8 @@ def _add_sample(group: Group) -> None:
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
     _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
+    length = "EDM2's average of this length, such as 0.03, from the run's snapshots"
+    _key(group, "--ema_length", "sampling.ema_length", "LENGTH", length)
     _key(group, "--class", "sampling.classes", "SPEC", "all, 3 or 3,5: image by image in turn")
     weight = "2, or 2:0.2-0.8: away from no class; between these noise levels sigma/alpha only"
     _key(group, "--guidance", "sampling.guidance", "SPEC", weight)

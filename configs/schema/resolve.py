@@ -30,6 +30,7 @@ STEPS = {"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.n
 EXCLUSIVE = {
     **STEPS,
     **{"model.ema_rate": "model.ema_half_life", "model.ema_half_life": "model.ema_rate"},
+    **{"sampling.ema": "sampling.ema_length", "sampling.ema_length": "sampling.ema"},
 }
 
 

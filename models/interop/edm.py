@@ -18,7 +18,7 @@ from models.parts import NETWORKS
 _NETWORKS = {"SongUNet": "song", "DhariwalUNet": "dhariwal", "UNet": "edm2"}
 _OURS = {"img_resolution": "image_size", "label_dim": "num_classes"}  # other names of options
 _TRAINING = {"label_dropout", "use_fp16", "logvar_channels"}  # options that decide no answer
-_KIMG = re.compile(r"network-snapshot-(\d+)(?:-(\d+\.\d+))?")  # EDM2: thousand images, EMA length
+_LENGTH = re.compile(r".*-\d+-(\d+\.\d+)")  # EDM2: thousand images, length of the average
 _SIGMAS = (0.002, 80.0)  # EDM's sampler goes no further, whatever the network allows
 
 
@@ -44,8 +44,8 @@ def network_of(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor
     weights = _weights(net)
     if inner == "unet":  # EDM2's network itself lies below "unet."
         weights = {f"unet.{key}": value for key, value in weights.items()}
-    told = _KIMG.fullmatch(path.stem)
-    length = f" {float(told[2]):g}" if told and told[2] else ""
+    told = _LENGTH.fullmatch(path.stem)
+    length = f" {float(told[1]):g}" if told else ""
     return weights, {
         "layout": "edm2" if inner == "unet" else "edm",
         "weights": f"ema{length}",
@@ -53,7 +53,6 @@ def network_of(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor
         "network": name,
         "options": _options(net, name),
         "diffusion": _diffusion(whole),
-        "augment": _augment(content.get("augment_pipe")),
     }
 
 
@@ -87,10 +86,14 @@ def _weights(net: Record) -> dict[str, Tensor]:
 
 def _options(net: Record, name: str) -> dict[str, Any]:
     """Our options of the network. Raises ValueError for one that our network lacks."""
-    known, options = NETWORKS.parts[name].options, {}
+    known = NETWORKS.parts[name].options
+    options: dict[str, Any] = {}
     for key, value in _attribute(net, "_init_kwargs").items():
         ours = _OURS.get(key, key)
         if key in _TRAINING:
+            continue
+        if key == "img_channels":  # EDM2's, of the state and of the answer
+            options |= {"in_channels": value, "out_channels": value}
             continue
         if ours not in known:
             raise ValueError(f"holds a network {net.class_name} with an option {key}, unknown here")
@@ -131,9 +134,3 @@ def _number(state: Mapping[str, Any], key: str, otherwise: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"holds a preconditioning with a strange {key}")
     return value
-
-
-def _augment(pipe: Any) -> float | None:
-    """Probability of each augmentation that the network was trained with, where it is told."""
-    told = pipe.state.get("p") if isinstance(pipe, Record) else None
-    return float(told) if isinstance(told, int | float) else None

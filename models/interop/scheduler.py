@@ -111,10 +111,11 @@ def _equal(betas: np.ndarray) -> dict[str, Any]:
     if betas.ndim != 1 or not len(betas):
         raise ValueError("trained_betas should be a list of numbers")
     steps, ends = len(betas), (float(betas[0]), float(betas[-1]))
+    roots = np.sqrt(np.abs(ends))
     named = {
         "const": np.full(steps, ends[1]),
         "linear": np.linspace(*ends, steps),
-        "quad": np.linspace(*np.sqrt(np.abs(ends)), steps) ** 2,
+        "quad": np.linspace(roots[0], roots[1], steps) ** 2,
         "jsd": 1 / np.linspace(steps, 1, steps),
     }
     for schedule, values in named.items():

@@ -5,7 +5,7 @@ list tells the options of our network and the place of each module in it.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,15 @@ from torch import Tensor
 
 NAME = "all_modules."
 _UNLIKE = "not the NCSN++ of score_sde that is here"
-_IN_BLOCK = {
-    **{"GroupNorm_0": "norm1", "Conv_0": "conv1", "Dense_0": "temb_proj"},
-    **{"GroupNorm_1": "norm2", "Conv_1": "conv2", "Conv_2": "shortcut"},
-}
-_IN_ATTENTION = {
-    **{"GroupNorm_0": "norm", "NIN_0": "q", "NIN_1": "k", "NIN_2": "v", "NIN_3": "proj_out"},
+_IN = {  # names inside the modules of a kind
+    "block": {
+        **{"GroupNorm_0": "norm1", "Conv_0": "conv1", "Dense_0": "temb_proj"},
+        **{"GroupNorm_1": "norm2", "Conv_1": "conv2", "Conv_2": "shortcut"},
+    },
+    "attention": {
+        **{"GroupNorm_0": "norm", "NIN_0": "q", "NIN_1": "k", "NIN_2": "v", "NIN_3": "proj_out"},
+    },
+    **dict.fromkeys(("shrink", "frequencies", "dense", "conv", "norm"), {}),
 }
 _IN_LAYER = {"W": "weight", "b": "bias"}
 
@@ -32,14 +35,16 @@ class _Module:
 
     @property
     def kind(self) -> str:
-        """block, attention, shrink, frequencies, dense, conv or norm."""
+        """block, attention, shrink, frequencies, dense, conv, norm or unknown."""
         for name, kind in (("Conv_1.weight", "block"), ("NIN_0.W", "attention")):
             if name in self.shapes:
                 return kind
         if self.shapes.keys() <= {f"Conv{d}_0.{w}" for d in ("", "2d") for w in ("weight", "bias")}:
             return "shrink"
+        if self.shapes.keys() == {"W"}:
+            return "frequencies"
         dimensions = len(self.shapes.get("weight", ()))
-        return {0: "frequencies", 1: "norm", 2: "dense", 4: "conv"}.get(dimensions, "unknown")
+        return {1: "norm", 2: "dense", 4: "conv"}.get(dimensions, "unknown")
 
     @property
     def resamples(self) -> bool:
@@ -88,26 +93,30 @@ def translate(
     modules = _modules(state)
     try:
         walk, options = _walked(modules)
-    except (KeyError, IndexError, StopIteration) as err:
+        named = {name: tensor for module in modules for name, tensor in _named(module, state, walk)}
+    except (KeyError, IndexError) as err:
         raise ValueError(f"{_UNLIKE}: it should have blocks of BigGAN") from err
     if side is not None:
         options["attn_resolutions"] = [side >> level for level in walk.attend]
-    named = {}
-    for module in modules:
-        own = _IN_ATTENTION if module.kind == "attention" else _IN_BLOCK
-        for name in module.shapes:
-            tensor, parts = state[f"{NAME}{module.index}.{name}"], name.split(".")
-            if module.kind == "frequencies":
-                named["temb.frequencies"] = tensor
-                continue
-            if parts[-1] == "W":  # (in, out), applied to the last axis
-                tensor = tensor.T[:, :, None, None]
-            parts[-1] = _IN_LAYER.get(parts[-1], parts[-1])
-            inner = [own[parts[0]]] if len(parts) > 1 and module.kind != "shrink" else []
-            named[".".join([walk.names[module.index], *inner, parts[-1]])] = tensor
     # of all processes of that program only VP tells its network a number of the time axis
     told = {"process": "vpsde", "predicts": "eps"} if options["embedding"] == "positional" else None
     return named, {"options": options, "diffusion": told}
+
+
+def _named(
+    module: _Module, state: Mapping[str, Tensor], walk: _Walk
+) -> Iterator[tuple[str, Tensor]]:
+    """Weights of a module under our names."""
+    place, own = walk.names.get(module.index, ""), _IN[module.kind]
+    for name in module.shapes:
+        tensor, (*layer, last) = state[f"{NAME}{module.index}.{name}"], name.split(".")
+        if module.kind == "frequencies":
+            yield "temb.frequencies", tensor
+            continue
+        if last == "W":  # (in, out), applied to the channels
+            tensor = tensor.T[:, :, None, None]
+        inner = [own[part] for part in layer] if own else []
+        yield ".".join([place, *inner, _IN_LAYER.get(last, last)]), tensor
 
 
 def _modules(state: Mapping[str, Tensor]) -> list[_Module]:
@@ -181,8 +190,6 @@ def _stages(walk: _Walk, line: deque[_Module], levels: int, count: int, ch: int)
             if beside.kind == "attention":
                 walk.names[beside.index] = f"{place}.attn"
                 walk.attend += [level] if down and inner == 0 else []
-            elif any(shape[2:] == (3, 3) for shape in beside.shapes.values()):
+            else:
                 walk.names[beside.index] = f"pyramid.{walk.pyramid}.conv"
                 walk.pyramid += 1
-            else:
-                raise ValueError(f"{_UNLIKE}: progressive_input should be residual or none")

@@ -107,6 +107,7 @@ class _Function:
     """A function of this file under the name that a pickle has for it; it has no attributes."""
 
     __slots__ = ("_called",)
+    _called: Callable[..., Any]
 
     def __init__(self, called: Callable[..., Any]) -> None:
         object.__setattr__(self, "_called", called)
@@ -138,7 +139,7 @@ def _storage(content: Any) -> Weight:
         raise UnsafeError("holds a tensor that is damaged, or more than numbers") from err
     if not isinstance(found, torch.TypedStorage):
         raise UnsafeError("asks for a storage of something else than numbers")
-    return Weight(torch.tensor([], dtype=found.dtype).set_(found))  # type: ignore[call-overload]
+    return Weight(torch.tensor([], dtype=found.dtype).set_(found))
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Weight:

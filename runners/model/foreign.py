@@ -35,6 +35,7 @@ def filled(config: Config, found: Weights) -> Config:
         values["loss"] = {"name": "simple"}
         values["training"] |= {"times": "antithetic", "weight": "none"}
     values["model"] = _model(config, told)
+    values["data"]["augment"] = 0.0  # it acts in training only
     _shape(values, config, found)
     return from_values(values, found.source)
 
@@ -56,7 +57,9 @@ def _model(config: Config, told: dict[str, Any]) -> dict[str, Any]:
     kept = {key: own[key] for key in Model.model_fields}
     if told["var_type"]:
         kept["var_type"] = told["var_type"]
-    return {**kept, "name": name, **{k: v for k, v in options.items() if k not in shape}}
+    # a network that can be told of augmentations has weights for it, told or not
+    said = {k: v for k, v in options.items() if shape.get(k, "augment") == "augment"}
+    return {**kept, "name": name, **said}
 
 
 def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
@@ -65,9 +68,9 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
     """
     told, source = found.told["options"] or {}, found.source
     shape = NETWORKS.parts[found.told["network"]].facts.shape
-    kinds = {what: told[key] for key, what in shape.items() if key in told}
+    kinds: dict[str, Any] = {what: told[key] for key, what in shape.items() if key in told}
     data, model = values["data"], values["model"]
-    channels = data["channels"] * PROCESSES[values["diffusion"]["process"]].groups
+    channels = data["channels"] * getattr(PROCESSES[values["diffusion"]["process"]], "groups", 1)
     if (side := kinds.get("side", data["image_size"])) != data["image_size"]:
         text = f"{source} has images of {side}x{side}; it should be {side}"
         raise ConfigError(f"data.image_size {data['image_size']}: {text}")
@@ -82,8 +85,6 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
         log.warning("%s: model.var_type is %s by its answer", source, model["var_type"])
     if "classes" in kinds:
         _classes(values, kinds["classes"], found)
-    if kinds.get("augment") and not data.get("augment"):
-        data["augment"] = found.told["augment"] or 0.12  # 2206.00364, appendix F.2
 
 
 def _classes(values: dict[str, Any], rows: int | None, found: Weights) -> None:
@@ -111,7 +112,8 @@ def _warn(config: Config, told: dict[str, Any], source: str) -> None:
     lines = [] if own.items() <= plain(mine.defaults).items() else lines
     section = plain(config.diffusion.model_dump())
     process = PROCESSES.parts[config.diffusion.process]
-    default = {**Diffusion().model_dump(), **plain(process.defaults)}
+    default = {key: field.default for key, field in Diffusion.model_fields.items()}
+    default |= plain(process.defaults)
     if (words := _differing(told["diffusion"] or {}, section)) and section != default:
         lines.append(f"its own {words} is used, not the config's")
     for line in lines:

@@ -19,6 +19,7 @@ from functions.process import Process
 from models import build
 from runners.machine.precision import laid_out
 from runners.model import weights
+from runners.model.any_length import of_length
 from runners.model.foreign import filled
 from runners.model.weights import Weights
 
@@ -58,7 +59,14 @@ def weights_for(config: Config, options: Options) -> Weights:
 
 
 def all_weights(config: Config, options: Options) -> list[Weights]:
-    """All weights in the file that a command means: its averages in order, then the raw ones."""
+    """All weights in the file that a command means: its averages in order, then the raw ones. With
+    sampling.ema_length the one average that is made from a run's snapshots.
+    """
+    if (length := config.sampling.ema_length) is not None:
+        if options.use_pretrained is not None:
+            text = "has no effect on foreign weights; leave one of the two out"
+            raise ConfigError(f"--ema_length {length:g} {text}")
+        return [of_length(require_run(options.run), config.sampling.ckpt_id, length)]
     if (source := options.use_pretrained) is not None:
         return weights.pretrained(source or None, config, options.exp / "pretrained")
     return weights.of_run(require_run(options.run), config.sampling.ckpt_id)

@@ -34,10 +34,10 @@ class Weights(dict):
         return self[name]
 
 
-def norm(w, name, x):
+def norm(w, name, x, eps=1e-6):
     groups, c = min(32, x.shape[1] // 4), x.shape[1]
     weight, bias = w.need(f"{name}.weight", c, around=1.0), w.need(f"{name}.bias", c)
-    return F.group_norm(x, groups, weight, bias, eps=1e-6)
+    return F.group_norm(x, groups, weight, bias, eps)
 
 
 def conv(w, name, x, out, kernel=3, stride=1, padding=None):
@@ -123,6 +123,71 @@ def song(w, x, time, kwargs):
             x = song_block(w, f"{name}_block{n}", x, emb, width, attend)
     x = F.silu(norm(w, f"{name}_aux_norm", x))
     return conv(w, f"{name}_aux_conv", x, kwargs["out_channels"])
+
+
+# EDM's DhariwalUNet (ADM)
+
+DHARIWAL = {
+    **{"img_resolution": 4, "in_channels": 3, "out_channels": 3, "label_dim": 5, "augment_dim": 0},
+    **{"model_channels": 32, "channel_mult": [1, 4], "channel_mult_emb": 2, "num_blocks": 1},
+    **{"attn_resolutions": [2], "dropout": 0.1, "label_dropout": 0.1},
+}
+
+
+def dhariwal_block(w, name, x, emb, out, attend=False, up=False, down=False):
+    def resampled(part, y):
+        if up or down:
+            w.setdefault(f"{name}.{part}.resample_filter", torch.full((1, 1, 2, 2), 0.25))
+        y = F.interpolate(y, scale_factor=2.0, mode="nearest") if up else y
+        return F.avg_pool2d(y, 2) if down else y
+
+    h = resampled("conv0", F.silu(norm(w, f"{name}.norm0", x, 1e-5)))
+    h = conv(w, f"{name}.conv0", h, out)
+    scale, shift = linear(w, f"{name}.affine", emb, 2 * out)[:, :, None, None].chunk(2, 1)
+    h = F.silu(norm(w, f"{name}.norm1", h, 1e-5) * (1 + scale) + shift)
+    h = conv(w, f"{name}.conv1", h, out)
+    x = resampled("skip", x)
+    x = (conv(w, f"{name}.skip", x, out, 1) if x.shape[1] != out else x) + h
+    if heads := attend * (out // 64):
+        qkv = conv(w, f"{name}.qkv", norm(w, f"{name}.norm2", x, 1e-5), 3 * out, 1)
+        q, k, v = qkv.reshape(len(x) * heads, out // heads, 3, -1).unbind(2)
+        weights = torch.softmax(q.mT @ (k / 8), 2)
+        x = x + conv(w, f"{name}.proj", (v @ weights.mT).reshape(x.shape), out, 1)
+    return x
+
+
+def dhariwal(w, x, time, label, kwargs):
+    """F(x; c_noise); label: int64 (B,)."""
+    ch, side, attends = (
+        kwargs[k] for k in ("model_channels", "img_resolution", "attn_resolutions")
+    )
+    angle = time[:, None] * 10000.0 ** (-torch.arange(ch // 2) / (ch // 2))
+    width = ch * kwargs["channel_mult_emb"]
+    emb = F.silu(linear(w, "map_layer0", torch.cat([angle.cos(), angle.sin()], 1), width))
+    emb = linear(w, "map_layer1", emb, width)
+    emb = F.silu(emb + linear(w, "map_label", F.one_hot(label, 5).float(), width, bias=False))
+    levels, skips = [(side >> i, ch * m) for i, m in enumerate(kwargs["channel_mult"])], []
+    for i, (here, width) in enumerate(levels):
+        if i == 0:
+            x = conv(w, f"enc.{here}x{here}_conv", x, width)
+        else:
+            x = dhariwal_block(w, f"enc.{here}x{here}_down", x, emb, x.shape[1], down=True)
+        skips.append(x)
+        for n in range(kwargs["num_blocks"]):
+            x = dhariwal_block(w, f"enc.{here}x{here}_block{n}", x, emb, width, here in attends)
+            skips.append(x)
+    for i, (here, width) in reversed([*enumerate(levels)]):
+        name = f"dec.{here}x{here}"
+        if i == len(levels) - 1:
+            x = dhariwal_block(w, f"{name}_in0", x, emb, width, attend=True)
+            x = dhariwal_block(w, f"{name}_in1", x, emb, width)
+        else:
+            x = dhariwal_block(w, f"{name}_up", x, emb, x.shape[1], up=True)
+        for n in range(kwargs["num_blocks"] + 1):
+            x = torch.cat([x, skips.pop()], 1)
+            x = dhariwal_block(w, f"{name}_block{n}", x, emb, width, here in attends)
+    x = F.silu(norm(w, "out_norm", x, 1e-5))
+    return conv(w, "out_conv", x, kwargs["out_channels"])
 
 
 def edm(w, x, sigma, data=0.5):

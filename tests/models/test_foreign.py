@@ -13,7 +13,7 @@ import torch
 from functions.denoiser import Denoiser
 from functions.process import PROCESSES, VPSDE
 from models import NETWORKS, build
-from models.interop import load_foreign, read, scheduler, score_sde
+from models.interop import edm, load_foreign, read, scheduler, score_sde
 from models.interop.unpickle import unpickle
 from tests.models import formats
 from tests.models.formats import HERE, NCSNPP, SONG, Persistent, fake_modules, snapshot
@@ -38,10 +38,47 @@ def test_a_snapshot_of_edm_gives_the_answers_of_its_network():
     how = {**info["diffusion"]}
     assert (how.pop("process"), how.pop("predicts")) == ("edm", "edm")
     assert how == {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
-    assert info["augment"] == 0.12 and info["options"]["num_classes"] is None
+    assert info["options"]["augment_dim"] == 9 and info["options"]["num_classes"] is None
     denoiser = Denoiser(network, PROCESSES["edm"](**how), "edm")
     with torch.no_grad():
         assert (denoiser.x0(X, T.double()) - ANSWERS["edm"]).abs().max() < 2e-5
+
+
+@pytest.mark.skipif("dhariwal" not in NETWORKS, reason="the network dhariwal is not here yet")
+def test_a_snapshot_with_the_adm_network_of_edm(tmp_path):
+    weights, (x, t) = formats.Weights(4), formats.inputs(4)
+    label = torch.tensor([4, 1])
+    want = formats.dhariwal(weights, x, t, label, formats.DHARIWAL)
+    path = tmp_path / "edm-imagenet-64x64-cond-adm.pkl"
+    path.write_bytes(snapshot(weights, net="DhariwalUNet", kwargs=formats.DHARIWAL))
+    network, info = opened(path, 4)
+    assert (info["network"], info["options"]["num_classes"]) == ("dhariwal", 5)
+    with torch.no_grad():
+        assert (network(x, t, label) - want).abs().max() < 2e-5
+
+
+@needs_song
+def test_the_published_ddpmpp_of_edm_on_cifar10_has_our_names(monkeypatch):
+    """55.7 M parameters, as EDM's training prints them, with the layer of augmentations."""
+
+    def need(self, name, *shape, around=0.0):
+        return self.setdefault(name, torch.empty(shape, device="meta"))
+
+    monkeypatch.setattr(formats.Weights, "need", need)
+    kwargs = {**SONG, "img_resolution": 32, "model_channels": 128, "channel_mult": [2, 2, 2]}
+    kwargs |= {"num_blocks": 4, "attn_resolutions": [16]}
+    theirs = formats.Weights(1)
+    with torch.device("meta"):
+        formats.song(theirs, torch.zeros(1, 3, 32, 32), torch.ones(1), kwargs)
+        ours = build(
+            "song",
+            **edm._options(
+                unpickle(snapshot({}, kwargs=kwargs))["ema"].state["_modules"]["model"], "song"
+            ),
+        )
+    names = {k: v.shape for k, v in theirs.items()}
+    assert {k: v.shape for k, v in ours.state_dict().items()} == names
+    assert sum(p.numel() for p in ours.parameters()) == 55_733_891
 
 
 @needs_song
@@ -436,3 +473,34 @@ def test_a_pipeline_without_its_scheduler_is_refused(tmp_path):
             FileNotFoundError, match=r"scheduler_config\.json: a diffusers pipeline"
         ):
             read(folder)
+
+
+@torch.no_grad()
+def test_torchcfms_own_network_is_read_whole(tmp_path):
+    unet = pytest.importorskip("torchcfm.models.unet.unet", reason="torchcfm is not installed")
+    shape = {"dim": (3, 16, 16), "num_res_blocks": 1, "num_channels": 32, "channel_mult": [1, 2]}
+    heads = {"num_heads": 4, "num_head_channels": 16, "attention_resolutions": "8"}
+    theirs = unet.UNetModelWrapper(**shape, **heads).eval()
+    for parameter in theirs.parameters():
+        parameter.normal_(0, 0.1)
+    torch.save({"net_model": theirs.state_dict(), "optim": {}, "step": 3}, tmp_path / "cfm.pt")
+    ours, info = opened(tmp_path / "cfm.pt", 16, num_head_channels=16)
+    x, t = formats.inputs(16)
+    denoiser = Denoiser(ours, PROCESSES["flow"](time="1-t"), "velocity")
+    assert (denoiser(x, 1 - t) + theirs(t, x)).abs().max() < 2e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["DDPMScheduler", "FlowMatchEulerDiscreteScheduler"])
+def test_a_pipeline_that_diffusers_wrote_is_read_whole(tmp_path, name):
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    config = json.loads((GOLDEN / "diffusers_tiny_config.json").read_text())
+    theirs = diffusers.UNet2DModel.from_config(config).eval()
+    made = getattr(diffusers, name)(num_train_timesteps=1000)
+    diffusers.DDPMPipeline(theirs, made).save_pretrained(tmp_path)
+    side = config["sample_size"]
+    ours, info = opened(tmp_path, side)
+    x, _ = formats.inputs(side)
+    t = torch.tensor([3.0, 700.0])
+    assert (ours(x, t) - theirs(x, t).sample).abs().max() < 2e-5
+    assert info["diffusion"]["process"] == ("vp" if name == "DDPMScheduler" else "flow")

@@ -58,7 +58,7 @@ def test_a_snapshot_of_edm_fills_everything(tmp_path: Path, capsys) -> None:
     assert "not the config's" not in said
     found = filled(tmp_path, HERE / "edm.pkl")
     assert found.model.name == "song" and found.model.options["model_channels"] == 4
-    assert found.diffusion.predicts == "edm" and found.data.augment == 0.12
+    assert found.diffusion.predicts == "edm" and found.model.options["augment_dim"] == 9
     before = {*tmp_path.rglob("*")}
     assert draw(tmp_path, HERE / "edm.pkl", side=16) == 2
     says = r"error: data.image_size 16: .*edm.pkl has images of 8x8; it should be 8\n"
