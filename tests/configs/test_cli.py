@@ -616,7 +616,7 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
 @pytest.mark.slow
 def test_the_program_itself():
     version = program("--version")
-    assert (version.returncode, version.stdout) == (0, "skip-step 0.3.0\n")
+    assert (version.returncode, version.stdout) == (0, "skip-step 0.4.0\n")
     usage = program(*CIFAR, "--sample", "--grid", "x")
     assert (usage.returncode, usage.stderr) == (
         2,
