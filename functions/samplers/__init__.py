@@ -4,6 +4,7 @@ from functions.parts import SAMPLERS
 from functions.samplers.ddim import ddim
 from functions.samplers.ddpm import ddpm
 from functions.samplers.deis import deis
+from functions.samplers.dpm_single import dpm_single
 from functions.samplers.dpm_solver import dpm_solver_pp
 from functions.samplers.euler import euler
 from functions.samplers.gddim import gddim
