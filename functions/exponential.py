@@ -108,7 +108,7 @@ def in_lambda(
     h = -torch.log(end) - lam[0]
     if basis == "eps":
         A, first = process.psi(times[0], s), alpha * (end - rho[0])
-        scale, speed = process.sigma(s), -1
+        scale, speed = process.sigma(s), -1.0
     else:
         A = process.reversed(times[0], s, math.sqrt(rate - 1))
         first, scale, speed = -alpha * torch.expm1(-rate * h), alpha, rate

@@ -158,6 +158,7 @@ def solve(
     x: Tensor,
     randn: Callable[[Tensor], Tensor] = torch.randn_like,
     project: Callable[[Tensor, float], Tensor] | None = None,
+    move: Callable[[Tensor, float, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Run a plan from state x and yield the state after every committed stage; the last one is the
     sample. dtype and device are those of x.
@@ -166,12 +167,16 @@ def solve(
         a learned variance (`plan.learned`) the pair (answer, frac), both shaped like x.
     randn(x): noise shaped like x, drawn once per stage that has C.
     project(x, s): replaces every new state, if given (inpainting).
+    move(x, t, answer): replaces the state in which a step begins, if given, once the network
+        answered (clipping that keeps the noise).
     """
     last_use = {j: i for i, stage in enumerate(plan.stages) for j in stage.B}
     base, answers, frac = x, dict[int, Tensor](), None
     for i, stage in enumerate(plan.stages):
         if stage.evaluate:
             answers[i], frac = _asked(predict, x, stage.t, plan.learned)
+            if move is not None and x is base:
+                base = move(x, stage.t, answers[i])
         x = apply(stage.A, base)
         for j, coef in stage.B.items():
             x = accumulate(x, coef, answers[j])

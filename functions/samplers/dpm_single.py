@@ -135,8 +135,8 @@ class _Single:
         use = [*range(len(places))] if self.exact or len(places) < 3 else [0, 2]
         halve = len(places) == 2 and not self.exact and (self.order == 2 or self.grouped)
         times = torch.stack([places[j] for j in use])
-        A, B = in_lambda(self.process, times, s, self.basis, adapt=_midpoint if halve else None)
-        return A, dict(zip(use, B, strict=True))
+        A, found = in_lambda(self.process, times, s, self.basis, adapt=_midpoint if halve else None)
+        return A, dict(zip(use, found, strict=True))
 
     def fall(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None]:
         """Time at which a step from t to s ends before its noise, and the noise's coefficient."""
