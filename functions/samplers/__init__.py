@@ -1,6 +1,7 @@
 """Samplers: (process, grid, **options) -> Plan, or Adaptive where a sampler chooses its steps."""
 
 from functions.parts import SAMPLERS
+from functions.samplers.classical import classical
 from functions.samplers.ddim import ddim
 from functions.samplers.ddpm import ddpm
 from functions.samplers.deis import deis
