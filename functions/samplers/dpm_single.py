@@ -129,11 +129,11 @@ class _Single:
 
     def row(self, places: Sequence[Tensor], s: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Coefs of the state at places[0] and of the answers at `places`, of a step to s."""
-        if self.sde:  # the midpoint rule, wherever the noise begins
+        if len(places) == self.order == 2 and not (self.exact or self.grouped):  # midpoint rule
             A, (B,) = in_lambda(self.process, torch.stack([places[0]]), s, self.basis)
-            return A, {len(places) - 1: B}
+            return A, {1: B}
         use = [*range(len(places))] if self.exact or len(places) < 3 else [0, 2]
-        halve = len(places) == 2 and not self.exact and (self.order == 2 or self.grouped)
+        halve = len(places) == 2 and self.grouped and not self.exact
         times = torch.stack([places[j] for j in use])
         A, found = in_lambda(self.process, times, s, self.basis, adapt=_midpoint if halve else None)
         return A, dict(zip(use, found, strict=True))
