@@ -311,12 +311,15 @@ def test_a_continuous_process_has_its_own_keys(tiny, tmp_path):
         ({"sample_type": "ddpm"}, "ddpm", {"variance": "small"}, True),
         ({"sample_type": "ddpm", "variance": "large"}, "ddpm", {"variance": "large"}, True),
         ({"sample_type": "ddpm", "clip": "false"}, "ddpm", {"variance": "small"}, False),
+        ({"clip": "dynamic:0.9"}, "ddim", {"eta": 0.0}, "dynamic:0.9"),
+        ({"clip": "static:keep_eps=true"}, "ddim", {"eta": 0.0}, "static:keep_eps=true"),
+        ({"clip": "static"}, "ddim", {"eta": 0.0}, True),
     ],
 )
 def test_sample_types_are_samplers(tiny, overrides, name, options, clip):
     given = [(f"sampling.{key}", value) for key, value in overrides.items()]
     sampler = load(tiny, [("model.var_type", "fixedsmall"), *given]).sampler()
-    assert (sampler.name, sampler.options, sampler.clip) == (name, options, clip)
+    assert (sampler.name, sampler.options, sampler.clipping) == (name, options, clip)
     from functions.grids import GRIDS
     from functions.samplers import SAMPLERS
 
