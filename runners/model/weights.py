@@ -238,7 +238,7 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
 
 def _download(hub_id: str, otherwise: str) -> Path:
     files = ["config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"]
-    wanted = [*files, *(f"unet/{file}" for file in files), "model_index.json"]
+    wanted = [*files, *(f"unet/{file}" for file in files)]
     wanted += ["scheduler_config.json", "scheduler/scheduler_config.json"]
     way_out = f"fetch {files[0]} and {files[1]} of {hub_id} by hand and {otherwise}"
     try:
