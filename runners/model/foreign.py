@@ -25,7 +25,9 @@ def filled(config: Config, found: Weights) -> Config:
 
     Raises ConfigError for images of another size or channels, and for classes that do not fit.
     """
-    told = found.told
+    told = dict(found.told)
+    if config.diffusion.process in told["alike"]:
+        told["diffusion"] = None
     values = config.model_dump(mode="json")
     if not config.imports:
         del values["imports"]

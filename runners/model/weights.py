@@ -202,6 +202,7 @@ def in_words(told: dict[str, Any]) -> str:
     words = [f"layout {told['layout']}", f"network {told['network']}", f"weights {told['weights']}"]
     words += [f"step {told['step']}"] if told["step"] is not None else []
     words += [f"process {how['process']}", f"predicts {how['predicts']}"] if how else []
+    words += [f"or {other} where the config says so" for other in told["alike"]]
     line = f"{told['file']}: {', '.join(words)}"
     missing = ([] if how else ["process and prediction"]) + [*told["untold"]]
     line += f"; not in the file, so the config's: {', '.join(missing)}" if missing else ""
