@@ -138,7 +138,8 @@ def _add_sample(group: Group) -> None:
         nargs="?",
         const="",
         metavar="SOURCE",
-        help="weights from a file, a diffusers folder or a hub id; alone: the published EMA model",
+        help="weights from a file of any program, a diffusers folder or a hub id; alone: the "
+        "published EMA model",
     )
     group.add_argument(
         "-i",

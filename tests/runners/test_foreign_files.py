@@ -74,6 +74,8 @@ def test_score_sde_fills_the_network_and_its_process(tmp_path: Path, capsys) -> 
     )
     assert what in said and "not the config's" not in said
     assert filled(tmp_path, HERE / "ddpmpp.pth").model.options["attn_resolutions"] == (8,)
+    kept = filled(tmp_path, HERE / "ddpmpp.pth", ("diffusion.process", "subvp"))
+    assert kept.diffusion.process == "subvp"  # whose files look the same
     assert draw(tmp_path, HERE / "ddpmpp.pth", channels=1) == 2
     error = capsys.readouterr().err
     assert re.search(
