@@ -18,6 +18,7 @@ from configs.schema import dump, load
 from functions.plan import solve
 from main import main
 from models import build, checkpoint, interop
+from runners.export.layouts import LAYOUTS
 from runners.model import weights
 from runners.model.load import open_model, weights_for
 from runners.sampling.recipe import recipe_of
@@ -240,11 +241,25 @@ def test_an_export_comes_back_as_the_same_weights_and_images(tmp_path, layout) -
 
 def test_the_averages_and_the_raw_weights_can_be_chosen(tmp_path) -> None:
     words = run(tmp_path, *FEW)
-    for name, flags in {"mean": [], "raw": ["--sampling.ema", "none"]}.items():
+    flags_of = {"mean": ["--sampling.ema", "0.9"], "raw": ["--sampling.ema", "none"]}
+    for name, flags in flags_of.items():
         out = tmp_path / name
         assert main([*words, "--export", str(out), "--layout", "safetensors", *flags]) == 0
     means, raw = (load_file(tmp_path / name / "model.safetensors") for name in ("mean", "raw"))
     assert all(torch.allclose(means[key], 0.9 * raw[key]) for key in raw)
+    for name in flags_of:  # which average it was is told by the file, not asked of the next one
+        assert load(tmp_path / name / "config.yml").sampling.ema is None
+
+
+def test_an_average_made_of_snapshots_is_exported(tmp_path) -> None:
+    words = run(tmp_path, *FEW)
+    model, _ = opened(words)
+    made = replace(model, weights=replace(model.weights, average="ema of length 0.05"))
+    config = model.config.sampling.model_copy(update={"ema_length": 0.05})
+    made = replace(made, config=model.config.model_copy(update={"sampling": config}))
+    files = LAYOUTS["safetensors"](made)
+    assert files["model.safetensors"][1]["average"] == "ema of length 0.05"
+    assert yaml.safe_load(files["config.yml"])["sampling"]["ema_length"] is None
 
 
 def test_the_ddim_repository_reads_its_ckpt(tmp_path) -> None:
