@@ -31,11 +31,6 @@ PLAN = ("--print_plan", "--timesteps", "5")
             (f"digits_{process}", (*TRAIN, "--diffusion.variance", "learned"), "no such key")
             for process in ("flow", "edm")
         ],
-        *[
-            (f"digits_{process}", (*TRAIN, "--loss.name", loss), "variance-preserving")
-            for process in ("flow", "edm")
-            for loss in ("skip", "kl")
-        ],
         ("digits_flow", (*TRAIN, "--training.times", "mode:3"), "a number from -1 to 1.75"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else None,
