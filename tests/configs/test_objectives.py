@@ -31,6 +31,11 @@ PLAN = ("--print_plan", "--timesteps", "5")
             (f"digits_{process}", (*TRAIN, "--diffusion.variance", "learned"), "no such key")
             for process in ("flow", "edm")
         ],
+        (
+            "digits_flow",
+            (*TRAIN, "--loss.name", "skip"),
+            "L_skip is defined for the variance-preserving",
+        ),
         ("digits_flow", (*TRAIN, "--training.times", "mode:3"), "a number from -1 to 1.75"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else None,
