@@ -30,6 +30,7 @@ Positive = Annotated[float, Gt(0)]
 PositiveOrZero = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]
+Length = Annotated[float, Gt(0), Le(0.25)]  # of an average of weights, a share of the training
 
 
 class OneOf:

@@ -32,7 +32,8 @@ class Answer(NamedTuple):
 
 
 class Denoiser(nn.Module):
-    """A network, called as network(x, t, label), and the process that it was trained for.
+    """A network, called as network(x, t, label), and the process that it was trained for. Where
+    images are augmented in training, it is called as network(x, t, label, augment=labels).
 
     predicts: answer of the network: "eps" the noise, "x0" the clean state, "v" = alpha eps - sigma
         x0 (2202.00512), "velocity" = eps - x0 of flow matching (2210.02747), "edm" the network of
@@ -80,12 +81,15 @@ class Denoiser(nn.Module):
         self.mixed = mixed
         self.variance = variance
         self.label: Tensor | None = None
+        self.augment: Tensor | None = None
         self._kept: dict[float, At] = {}
 
-    def given(self, label: Tensor | None) -> Self:
-        """The same denoiser, which asks with these labels (B,) where a call names none."""
+    def given(self, label: Tensor | None, augment: Tensor | None = None) -> Self:
+        """The same denoiser, which asks with these labels (B,) where a call names none. augment:
+        numbers (B, n) that tell the network how the images were augmented, None for not at all.
+        """
         own = copy.copy(self)
-        own.label = label
+        own.label, own.augment = label, augment
         return own
 
     def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
@@ -102,8 +106,10 @@ class Denoiser(nn.Module):
         times = times.to(x.device).reshape(-1)
         label = self.label if label is None else label
         given = [] if label is None else [label]
+        more = {} if self.augment is None else {"augment": self.augment}
         shown, times = self._told(x, t, times)
-        answer, v = self.network(shown, times, *given).to(x.dtype), None  # half under autocast
+        answer = self.network(shown, times, *given, **more).to(x.dtype)  # half under autocast
+        v = None
         if answer.ndim > 1 and answer.shape[1] == 2 * x.shape[1]:
             answer, v = answer.chunk(2, 1)
         elif self.variance == "learned":

@@ -181,7 +181,8 @@ def prune(folder: str | os.PathLike, keep_last: int, milestone_freq: int | None)
         raise ValueError(f"keep_last: {keep_last} must be at least 1")
     old = steps(folder)[:-keep_last]
     doomed = [path_of(folder, s) for s in old if not milestone_freq or s % milestone_freq]
-    doomed += [entry for entry in Path(folder).glob(".ckpt_*.tmp") if _abandoned(entry)]
+    partial = (entry for kind in ("ckpt", "ema") for entry in Path(folder).glob(f".{kind}_*.tmp"))
+    doomed += [entry for entry in partial if _abandoned(entry)]
     for path in doomed:
         path.unlink(missing_ok=True)
     return doomed

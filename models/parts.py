@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class NetworkFacts(Facts):
     """shape: the options that follow from the rest of a config, which need not say them: the side
     of the process' state in pixels ("side"), its channels ("channels"), the channels of the
-    network's answer ("answer"), twice as many where model.var_type is learned, and the rows of its
-    label embedding ("classes"), without which a network takes no labels.
+    network's answer ("answer"), twice as many where model.var_type is learned, the rows of its
+    label embedding ("classes"), without which a network takes no labels, and the numbers that tell
+    it how an image was augmented ("augment"), without which it cannot be called with `augment`.
     """
 
-    shape: Mapping[str, Literal["side", "channels", "answer", "classes"]]
+    shape: Mapping[str, Literal["side", "channels", "answer", "classes", "augment"]]
 
     def match(self, build: Callable[..., Any]) -> None:
         known = inspect.signature(build).parameters

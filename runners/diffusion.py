@@ -6,6 +6,7 @@ from functools import cached_property
 
 from configs.command.options import Options
 from configs.schema import Config
+from runners.export import export
 from runners.look.check_data import check_data
 from runners.look.dry_run import dry_run
 from runners.look.print_plan import print_plan
@@ -64,6 +65,10 @@ class Diffusion:
     def test(self) -> None:
         """Measure the held-out loss, for the averaged and the raw weights."""
         test(self.config, self.options, self.ranks)
+
+    def export(self) -> None:
+        """Write the model as a folder for other programs; upload it where asked."""
+        self.ranks.on_first(lambda: export(self.config, self.options))
 
     def print_plan(self) -> None:
         """Print the coefficients of the walk that would be taken, for a picture too."""

@@ -24,7 +24,7 @@ FLOORS = (
     ("model", "sheets"),
     ("sampling",),
     ("measure",),
-    ("train", "sample", "test", "sweep", "picture", "report", "look"),
+    ("train", "sample", "test", "sweep", "picture", "report", "look", "export"),
     ("diffusion",),
 )
 LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor}

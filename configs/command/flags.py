@@ -7,10 +7,10 @@ import json
 from typing import Any, NoReturn
 
 from configs.command import picture_flags
-from configs.command.options import AXES
+from configs.command.options import AXES, EXPORTED
 from configs.command.usage import UsageError
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 TEXT = ("NAME", "FILE", "TEXT", "SET", "SPEC")  # what these name is text, whatever it looks like
 EXAMPLES = """\
@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     text = "a sweep over the checkpoints that the runs of --docs kept, with one sampler"
     _add_curve(made.add_argument_group("curve", text))
     _add_measure(made.add_argument_group("measure"))
+    text = "the weights that --sample would take, as a folder for other programs and for the hub"
+    _add_export(made.add_argument_group("export", text))
     _add_inspect(made.add_argument_group("inspect"))
     return made
 
@@ -156,6 +158,8 @@ def _add_sample(group: Group) -> None:
     _key(group, "--nfe", "sampling.nfe", "N", "instead: at most N evaluations of the network")
     scales = "none, skip:K:TAU or linear:K,B: a factor on the predicted noise"
     _key(group, "--eps_scale", "sampling.eps_scale", "SPEC", scales)
+    length = "EDM2's average of this length, such as 0.03, from the run's snapshots"
+    _key(group, "--ema_length", "sampling.ema_length", "LENGTH", length)
     _key(group, "--class", "sampling.classes", "SPEC", "all, 3 or 3,5: image by image in turn")
     weight = "2, or 2:0.2-0.8 in noise levels sigma/alpha, or 2:rescale=0.7: away from no class"
     _key(group, "--guidance", "sampling.guidance", "SPEC", weight)
@@ -197,6 +201,14 @@ def _add_measure(group: Group) -> None:
         choices=("bound", "ode", "none"),
         help="of --test: bound (variational, over the time grid), ode (probability flow) or none",
     )
+
+
+def _add_export(group: Group) -> None:
+    group.add_argument("--export", metavar="FOLDER", help="write a new folder, with a model card")
+    text = f"of the files: {', '.join(EXPORTED)} [{EXPORTED[0]}]"
+    group.add_argument("--layout", metavar="LAYOUT", choices=EXPORTED, help=text)
+    text = "upload the folder to the Hugging Face hub; with --dry_run only print what would be sent"
+    group.add_argument("--push_to_hub", metavar="USER/NAME", help=text)
 
 
 def _add_inspect(group: Group) -> None:

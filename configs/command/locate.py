@@ -25,7 +25,8 @@ def config_of(command: Command) -> Config:
 
 def _found(command: Command) -> Config:
     if command.config is not None:
-        return load(command.config, command.overrides, consent=True)
+        foreign = _is_foreign(command.options.use_pretrained)
+        return load(command.config, command.overrides, consent=True, foreign=foreign)
     options = command.options
     if options.use_pretrained:
         return _of_file(Path(options.use_pretrained), command)
@@ -43,7 +44,20 @@ def _found(command: Command) -> Config:
     return _inside(found[1].get("config"), found[0], command)
 
 
+def _is_foreign(source: str | None) -> bool:
+    """Whether --use_pretrained names weights of another program, which come without a config."""
+    if source is None:
+        return False
+    from models import checkpoint
+
+    path = Path(source)
+    ours = path.is_file() and checkpoint.is_ours(path)
+    return not ours and config_beside(path) is None
+
+
 def _of_file(path: Path, command: Command) -> Config:
+    if beside := config_beside(path):
+        return load(beside, command.overrides)
     text = f"--config is missing: {path} does not hold a config of its own"
     if not path.is_file():
         raise UsageError(text)
@@ -52,6 +66,16 @@ def _of_file(path: Path, command: Command) -> Config:
     if not checkpoint.is_ours(path):
         raise UsageError(text)
     return _inside(checkpoint.peek(path, "config"), path, command)
+
+
+def config_beside(path: Path) -> Path | None:
+    """The config.yml beside weights that this program exported: a .safetensors file, or a folder
+    with model.safetensors; None where there is none.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    config = file.with_name("config.yml")
+    there = file.suffix == ".safetensors" and file.is_file() and config.is_file()
+    return config if there else None
 
 
 def _inside(values: dict[str, Any] | None, path: Path, command: Command) -> Config:

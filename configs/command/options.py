@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 AXES = ("steps", "images", "hours")  # of training curves
+EXPORTED = ("diffusers", "ddim", "adm", "safetensors")  # layouts of an export
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Options:
     axis: of training curves in reports, one of AXES.
     likelihood: of --test: "bound", "ode" or "none"; None: the bound where it is defined.
     use_pretrained: source of foreign weights, a file, a folder or a hub id; "" is the published
-    model of the data set, None the run's own. device: auto, cpu, cuda or cuda:N.
+    model of the data set, None the run's own. export: the new folder of --export; layout: of its
+    files, one of EXPORTED; push_to_hub: the repository USER/NAME that receives it, None for none;
+    dry_run: only say what would be written and sent. device: auto, cpu, cuda or cuda:N.
     command: what was typed, for the records.
     """
 
@@ -46,6 +49,10 @@ class Options:
     likelihood: str | None = None
     axis: str = "steps"
     use_pretrained: str | None = None
+    export: str | None = None
+    layout: str = "diffusers"
+    push_to_hub: str | None = None
+    dry_run: bool = False
     device: str = "auto"
     verbose: str = "info"
     command: str = ""

@@ -21,7 +21,7 @@ from configs.command.options import Options
 from configs.command.usage import UnknownFlagError, UsageError
 from configs.schema.problems import known_keys
 
-VERBS = ("sample", "sweep", "curve", "report", "test", "check_data")
+VERBS = ("sample", "sweep", "curve", "report", "test", "export", "check_data")
 LOOKS = ("dry_run", "print_plan", "list_samplers", "list_parts", "json_schema")
 
 # Flags that have a use beside those that only look or report: others would silently do nothing.
@@ -29,17 +29,19 @@ SHOWN = ("ni", "verbose", "imports")
 MEANT = ("config", "doc", "exp", "override", *SHOWN)
 DRAWN = ("sample", "images", "fid", "no_images", "image_folder", "use_pretrained")
 PLACED = ("device", "overwrite")  # of the command that one looks at before it is run
+EXPORTS = ("export", "layout", "push_to_hub")
 HEEDED = {
     "list_samplers": SHOWN,
     "list_parts": SHOWN,
     "json_schema": SHOWN,
     "print_plan": (*MEANT, *DRAWN),
-    "dry_run": (*MEANT, *DRAWN, *PLACED, "resume_training"),
+    "dry_run": (*MEANT, *DRAWN, *PLACED, *EXPORTS, "resume_training"),
     "report": ("config", "doc", "exp", "name", "axis", *SHOWN),
 }
 IMPORT = re.compile(r"--import(?:=(.*))?", re.DOTALL)
 
 DOTTED = re.compile(r"--([A-Za-z_]\w*(?:\.\w+)+)(=.*)?", re.DOTALL)
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -79,6 +81,7 @@ def parse(argv: Sequence[str]) -> Command:
         for name in (
             *("doc", "image_folder", "ni", "resume_training", "overwrite", "images", "fid"),
             *("no_images", "axis", "likelihood", "use_pretrained", "device", "verbose"),
+            *("export", "layout", "push_to_hub", "dry_run"),
         )
         if getattr(flags, name) is not None
     }
@@ -93,7 +96,8 @@ def parse(argv: Sequence[str]) -> Command:
         **{**fields, **lists}, exp=Path(flags.exp), command=shlex.join(["main.py", *argv])
     )
     verb = next((verb for verb in VERBS if getattr(flags, verb)), "train")
-    verb = next((look for look in LOOKS if getattr(flags, look)), verb)
+    if verb != "export":  # whose --dry_run shows the files
+        verb = next((look for look in LOOKS if getattr(flags, look)), verb)
     _check_presence(verb, flags.config, options)
     return Command(verb, flags.config, tuple(overrides), options)
 
@@ -157,14 +161,21 @@ def _check(flags: argparse.Namespace) -> None:
         ),
         (flags.image_folder is not None and not flags.sample, "--image_folder needs --sample"),
         (
-            flags.overwrite and verb in ("--test", "--check_data"),
+            flags.overwrite and verb in ("--test", "--export", "--check_data"),
             f"--overwrite does not go with {verb}",
         ),
         (
-            flags.use_pretrained is not None and verb not in ("--sample", "--test"),
-            "--use_pretrained needs --sample or --test",
+            flags.use_pretrained is not None and verb not in ("--sample", "--test", "--export"),
+            "--use_pretrained needs --sample, --test or --export",
         ),
         (flags.likelihood is not None and not flags.test, "--likelihood needs --test"),
+        (flags.export == "", "--export needs the name of a new folder"),
+        (flags.layout and not flags.export, "--layout needs --export"),
+        (flags.push_to_hub is not None and not flags.export, "--push_to_hub needs --export"),
+        (
+            flags.push_to_hub is not None and not HUB_ID.fullmatch(flags.push_to_hub),
+            f"--push_to_hub {flags.push_to_hub}: should be USER/NAME",
+        ),
         (flags.override_help is not None, "--SECTION.KEY stands for a key such as --optim.lr"),
         (not flags.exp, "--exp needs the name of a folder"),
         (

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import specs
-from configs.schema.conditions import check_conditions
+from configs.schema.averages import check_averages
+from configs.schema.conditions import check_augment, check_conditions
 from configs.schema.options import part_of, state_shape
 from configs.schema.problems import Problem
 from configs.values import show
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from functions.process import Process
 
 
-def check(config: Config, typed: Collection[str]) -> list[Problem]:
-    """Find every contradiction in a Config. typed: the keys that the command line set."""
+def check(config: Config, typed: Collection[str], foreign: bool = False) -> list[Problem]:
+    """Find every contradiction in a Config. typed: the keys that the command line set; foreign: a
+    file of another program is going to tell network and process, so nothing is held to them yet.
+    """
     problems = [*_data(config), *(_classes(config) or _shape(config)), *_training(config)]
     problems += [*_specs(config), *_sampling(config)]
+    if foreign:
+        return problems
     if not problems:
         problems = [*check_conditions(config), *(_learned(config) or _sampler(config, typed))]
     return problems or _build(config)
@@ -30,7 +35,7 @@ def _data(config: Config) -> list[Problem]:
     if config.data.rescaled and config.data.logit_transform:
         text = "true has no effect beside rescaled: true; one of the two should be false"
         return [Problem("data.logit_transform", text)]
-    return []
+    return check_augment(config) if config.data.augment else []
 
 
 def _classes(config: Config) -> list[Problem]:
@@ -62,10 +67,11 @@ def _shape(config: Config) -> list[Problem]:
     values = config.model_dump(include={"data", "model", "diffusion", "training"})
     part, state = part_of("model", values["model"]), state_shape(values)
     learned = config.model.var_type == "learned"
-    others = {"side": "data.image_size", "classes": "data.classes"}
+    others = {"side": "data.image_size", "classes": "data.classes", "augment": "data.augment"}
     problems = []
     for key, what in part.facts.shape.items() if part else ():
-        if (found := config.model.options[key]) != (right := state[what]):
+        found, right = config.model.options[key], state[what]
+        if found != right and not (what == "augment" and right == 0):  # told nothing, it takes 0
             other = others.get(what, "data.channels")
             other += " and var_type learned" * (what == "answer" and learned)
             other += " and training.label_dropout" * (what == "classes" and right is not None)
@@ -156,22 +162,7 @@ def _sampling(config: Config) -> list[Problem]:
     if sampling.nfe and sampling.timesteps:
         text = f"{sampling.nfe} and timesteps {sampling.timesteps} exclude each other; give one"
         problems.append(Problem("sampling.nfe", text))
-    model, averages = config.model, config.model.averages
-    key = "ema_rate" if model.ema_half_life is None else "ema_half_life"
-    if model.ema_rate is not None and model.ema_half_life is not None:
-        text = f"{show(model.ema_half_life)} and ema_rate {show(model.ema_rate)} exclude each other"
-        return [*problems, Problem(f"model.{key}", f"{text}; give one")]
-    if len(set(averages)) < len(averages):
-        problems.append(Problem(f"model.{key}", f"{show(averages)} names one average twice"))
-    elif len(set(rates := config.ema_rates)) < len(rates) or max(rates, default=0) >= 1:
-        text = f"{show(model.ema_half_life)} gives the rates {', '.join(map(str, rates))} with "
-        text += f"{config.training.images_per_update} images an update; they should differ, below 1"
-        problems.append(Problem("model.ema_half_life", text))
-    if isinstance(sampling.ema, float | int) and sampling.ema not in averages:
-        kept = ", ".join(map(show, averages)) or "nothing (model.ema is false)"
-        text = f"{show(sampling.ema)} is not averaged; model.{key} keeps {kept}"
-        problems.append(Problem("sampling.ema", text))
-    return problems
+    return problems + check_averages(config)
 
 
 def _build(config: Config) -> list[Problem]:
@@ -240,6 +231,7 @@ def _network(config: Config, process: Process) -> list[Problem]:
     """
     import torch
 
+    from datasets.augment import LABELS
     from models import build
 
     data, model = config.data, config.model
@@ -248,7 +240,8 @@ def _network(config: Config, process: Process) -> list[Problem]:
         with torch.device("meta"), torch.no_grad():
             network = build(model.name, **model.options)
             label = [torch.zeros(2, dtype=torch.int64)] if data.classes else []
-            answer = network(torch.zeros(shape), torch.zeros(2), *label)
+            told = {"augment": torch.zeros(2, LABELS)} if data.augment else {}
+            answer = network(torch.zeros(shape), torch.zeros(2), *label, **told)
     except (ValueError, TypeError, RuntimeError) as err:
         return [_of_option("model", model.options, err)]
     except Exception as err:  # noqa: BLE001  (whatever a network of a user's own raises)

@@ -1,4 +1,6 @@
-"""Classes asked of samples, and guidance towards them: the keys that say it, read and checked."""
+"""Classes asked of samples, guidance towards them, and augmentations that the network is told of:
+the keys that say it, read and checked.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from configs.schema.options import part_of, registry
 from configs.schema.problems import Problem
-from configs.values import show
+from configs.values import either, show
 
 if TYPE_CHECKING:
     from configs.schema import Config
@@ -69,6 +72,25 @@ def read_classes(text: str | int | None, count: int) -> tuple[int, ...]:
         near = f"classes are 0 to {count - 1}, the nearest is {count - 1}"
         raise ValueError(f"there is no class {beyond[0]}; {near}")
     return tuple(map(int, items))
+
+
+def check_augment(config: Config) -> list[Problem]:
+    """Find an augmentation that the network cannot be told of, or not wholly."""
+    from datasets.augment import SMALLEST
+
+    data, network = config.data, part_of("model", config.model.model_dump())
+    if network and "augment" not in network.facts.shape.values():
+        every = registry("network").parts.values()
+        able = either(part.name for part in every if "augment" in part.facts.shape.values())
+        text = f"needs a network that can be told of augmentations, and {network} cannot"
+        text += f"; {able} can" if able else ""
+    elif data.random_flip:
+        text = "mirrors images itself and tells the network; data.random_flip should be false"
+    elif data.image_size < SMALLEST:
+        text = f"needs images of at least {SMALLEST} pixels"
+    else:
+        return []
+    return [Problem("data.augment", f"{show(data.augment)} {text}")]
 
 
 def check_conditions(config: Config) -> list[Problem]:

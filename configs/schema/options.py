@@ -163,9 +163,12 @@ def _fill(section: str, part: Part[Any, Any], every: Values) -> None:
 
 
 def state_shape(every: Values) -> dict[str, Any]:
-    """Side and channels of the process' state, the channels of the network's answer to it, and the
-    rows of its label embedding, for the sections of a config; None where no number is given.
+    """Side and channels of the process' state, the channels of the network's answer to it, the rows
+    of its label embedding, and the numbers that tell it of an augmentation, for the sections of a
+    config; None where no number is given.
     """
+    from datasets.augment import LABELS
+
     data, diffusion, model = every["data"], every.get("diffusion"), every.get("model")
     process = part_of("diffusion", diffusion) if isinstance(diffusion, dict) else None
     side, channels = data.get("image_size"), data.get("channels")
@@ -177,6 +180,7 @@ def state_shape(every: Values) -> dict[str, Any]:
         "channels": channels,
         "answer": channels * (2 if learned else 1) if channels else None,
         "classes": label_rows(data.get("classes"), every.get("training")),
+        "augment": LABELS if data.get("augment") else 0,
     }
 
 

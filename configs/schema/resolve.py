@@ -30,24 +30,28 @@ STEPS = {"sampling.nfe": "sampling.timesteps", "sampling.timesteps": "sampling.n
 EXCLUSIVE = {
     **STEPS,
     **{"model.ema_rate": "model.ema_half_life", "model.ema_half_life": "model.ema_rate"},
+    **{"sampling.ema": "sampling.ema_length", "sampling.ema_length": "sampling.ema"},
 }
 
 
 def load(
-    path_or_name: str | Path, overrides: Iterable[Override] = (), consent: bool = False
+    path_or_name: str | Path,
+    overrides: Iterable[Override] = (),
+    consent: bool = False,
+    foreign: bool = False,
 ) -> Config:
     """Read a config file, or one that `find` finds by name, and lay the overrides over it.
 
     An override is (dotted key, YAML text) or (dotted key, YAML text, flag to name in errors).
     consent: the command line names the file, so the files that its `imports:` names are imported.
-    Raises ConfigError with every mistake found.
+    foreign: as `checks.check` has it. Raises ConfigError with every mistake found.
     """
     path = find(path_or_name)
     try:
         source = read(path)
     except SourceError as err:
         raise ConfigError(str(err)) from err
-    return _resolve(source, overrides, consent)
+    return _resolve(source, overrides, consent, foreign)
 
 
 def from_values(values: Values, name: str, overrides: Iterable[Override] = ()) -> Config:
@@ -75,8 +79,10 @@ def find(path_or_name: str | Path) -> Path:
     raise ConfigError(f"--config {given}: there is no such file, here or in configs/{hint}")
 
 
-def _resolve(source: Source, overrides: Iterable[Override], consent: bool) -> Config:
-    """consent: the files of `imports:` are imported."""
+def _resolve(
+    source: Source, overrides: Iterable[Override], consent: bool, foreign: bool = False
+) -> Config:
+    """consent: the files of `imports:` are imported. foreign: as `checks.check` has it."""
     overrides = list(overrides)
     typed = {key for key, *_ in overrides}
     missing = _import(source, consent)
@@ -99,7 +105,7 @@ def _resolve(source: Source, overrides: Iterable[Override], consent: bool) -> Co
         known = {problem.key for problem in problems}
         problems += [p for p in from_pydantic(err, Config) if p.key not in known]
     if config is not None and not problems:
-        problems = checks.check(config, typed)
+        problems = checks.check(config, typed, foreign)
     lines += [problem.line(source) for problem in problems]
     if missing and (lines or config is None):  # the rest follows from it
         raise ConfigError(*missing)

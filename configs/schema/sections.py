@@ -11,7 +11,15 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt, MinLen
 from pydantic import BaseModel, ConfigDict
 
-from configs.values import Count, CountOrZero, Fraction, Positive, PositiveOrZero, Quantity
+from configs.values import (
+    Count,
+    CountOrZero,
+    Fraction,
+    Length,
+    Positive,
+    PositiveOrZero,
+    Quantity,
+)
 
 MaybeCount = Count | None
 Rate = Annotated[float, Gt(0), Lt(1)]
@@ -63,6 +71,7 @@ class Data(Plug):
     download: bool = False  # fetch what torchvision can fetch when it is missing
     classes: bool | Count = False  # train with labels; a number where the source does not know it
     random_flip: bool = False
+    augment: Fraction = 0.0  # probability of each transformation that the network is told of
     num_workers: CountOrZero = 0
     in_memory: Literal["auto", True, False] = "auto"
     rescaled: bool = True
@@ -80,6 +89,8 @@ class Model(Plug):
     ema_rate: Rate | Annotated[tuple[Rate, ...], MinLen(1)] | None = None  # null: as below
     ema_half_life: Quantity | Annotated[tuple[Quantity, ...], MinLen(1)] | None = None  # in images
     ema_warmup: bool = False
+    ema_rampup: Positive | None = None  # half-life at most so many times the images seen; EDM: 0.05
+    ema_powers: Annotated[tuple[Length, ...], MinLen(1)] | None = None  # EDM2's, by their lengths
 
     @property
     def averages(self) -> tuple[float, ...]:
@@ -122,6 +133,7 @@ class Training(Section):
     validation_freq: CountOrZero = 2000  # 0: never
     log_freq: Count = 100
     sample_freq: CountOrZero = 5000  # 0: never
+    ema_snapshot_freq: MaybeCount = None  # of model.ema_powers; null: 32 in a training
     keep_last: Count = 2
     milestone_freq: CountOrZero = 0  # 0: no checkpoints are kept for good
     precision: Precision = "fp32"
@@ -144,6 +156,10 @@ class Training(Section):
         key = min(updates, key=updates.__getitem__)
         return key, updates[key]
 
+    def between_snapshots(self, total: int) -> int:
+        """Updates from one snapshot of model.ema_powers to the next, in a training of `total`."""
+        return self.ema_snapshot_freq or -(-total // 32)
+
 
 class Sampling(Section):
     """Number of images, sampler, time grid, weights."""
@@ -165,6 +181,7 @@ class Sampling(Section):
     variance: Literal["large", "small", "learned"] | None = None  # null: as model.var_type has it
     # One of model.ema_rate or model.ema_half_life; none: raw; null: the first.
     ema: Literal["none"] | Rate | Quantity | None = None
+    ema_length: Length | None = None  # in place of ema: made from snapshots of model.ema_powers
     precision: Precision = "fp32"
     last_only: Literal[True] = True  # intermediate states are not kept; --sequence shows them
     ckpt_id: MaybeCount = None  # the training step of the checkpoint; null: the newest

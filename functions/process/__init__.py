@@ -13,5 +13,6 @@ from functions.process.cld import CLD
 from functions.process.edm import EDM
 from functions.process.flow import Flow
 from functions.process.schedules import beta_schedule
+from functions.process.subvp import SubVP
 from functions.process.vp import VP
 from functions.process.vpsde import VPSDE

@@ -35,6 +35,23 @@ class Process(ABC):
         """
         return max(self.t_train[0], self.t_end)
 
+    def time_at(self, share: Tensor) -> Tensor:
+        """Time at a share of the training times, 0 the lowest and 1 the highest. Uniform densities,
+        quartiles and bins of the training times are even in this share.
+        """
+        low, high = self.t_train
+        return low + (high - low) * share
+
+    def share_of(self, t: Tensor) -> Tensor:
+        """Inverse of `time_at`."""
+        low, high = self.t_train
+        return (t - low) / (high - low)
+
+    def mirrored(self, t: Tensor) -> Tensor:
+        """Time at one minus the share of t."""
+        low, high = self.t_train
+        return low + high - t
+
     @abstractmethod
     def mean(self, t: Tensor) -> Tensor:
         """Coef of the clean state in x_t."""

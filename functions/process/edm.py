@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,7 +19,8 @@ class EDM(Scalar):
     """Variance-exploding process of EDM (2206.00364): x_t = x_0 + t noise, the time is sigma.
 
     Sampling starts from sigma_max times noise and goes to sigma_min, then to clean data at t = 0.
-    Training times lie between the two; the network receives log(sigma)/4. Data of standard
+    Training times lie between the two, and are even in log(sigma) where a density is uniform; the
+    network receives log(sigma)/4. Data of standard
     deviation sigma_data are assumed by the preconditioned network and by the weight `edm`.
 
     Raises ValueError for options out of range and sigma_min not below sigma_max.
@@ -37,6 +39,18 @@ class EDM(Scalar):
         self.steps = None
         self.t_start, self.t_end, self.t_train = sigma_max, 0.0, (sigma_min, sigma_max)
         self.index_step = (sigma_max - sigma_min) / 1000
+
+    def time_at(self, share: Tensor) -> Tensor:
+        low, high = self.t_train  # in the logarithm: most of [0.002, 80] is hardly signal
+        return low * (high / low) ** share
+
+    def share_of(self, t: Tensor) -> Tensor:
+        low, high = self.t_train
+        return torch.log(t / low) / math.log(high / low)
+
+    def mirrored(self, t: Tensor) -> Tensor:
+        low, high = self.t_train
+        return low * high / t
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float64)

@@ -15,6 +15,5 @@ class Antithetic(Uniform):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         t = self._draw(n // 2 + 1, generator)
-        low, high = self.process.t_train
-        mirror = (int(low) + int(high) if self.process.steps is not None else low + high) - t
+        mirror = int(self.low) + int(self.high) - t if self.discrete else self.process.mirrored(t)
         return torch.cat([t, mirror])[:n], torch.ones(n)

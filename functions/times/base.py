@@ -56,14 +56,14 @@ class TimeSampler(ABC):
         if self.discrete:
             return self.low + torch.arange(self.count, dtype=torch.float64)
         middles = (torch.arange(self.count, dtype=torch.float64) + 0.5) / self.count
-        return self.low + (self.high - self.low) * middles
+        return self.process.time_at(middles)
 
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw n independent uniform times."""
         low, high = self.low, self.high
         if self.discrete:
             return torch.randint(int(low), int(high) + 1, (n,), generator=generator)
-        return low + (high - low) * torch.rand(n, generator=generator)
+        return self.process.time_at(torch.rand(n, generator=generator))
 
     def _draw_from(self, chances: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
         """Draw n independent times by the inverse of a table of probabilities (`count`,): evenly
@@ -74,8 +74,13 @@ class TimeSampler(ABC):
         cell = (torch.searchsorted(cdf, u, right=True) - 1).clamp(0, self.count - 1)
         if self.discrete:
             return int(self.low) + cell
-        share = (cell + (u - cdf[cell]) / (cdf[cell + 1] - cdf[cell])) / self.count
-        return self._real(self.low + (self.high - self.low) * share)
+        return self._placed((cell + (u - cdf[cell]) / (cdf[cell + 1] - cdf[cell])) / self.count)
+
+    def _placed(self, share: Tensor) -> Tensor:
+        """Times (n,) at shares (n,) of the training interval, 0 its cleanest time."""
+        if self.discrete:
+            return int(self.low) + (share * self.count).long().clamp(0, self.count - 1)
+        return self._real(self.process.time_at(share))
 
     def _real(self, t: Tensor) -> Tensor:
         """Continuous times in the dtype of those that `_draw` draws."""

@@ -28,11 +28,7 @@ class LogitNormal(TimeSampler):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         z = torch.randn(n, generator=generator, dtype=torch.float64)
-        u = torch.sigmoid(self.mean + self.std * z)
-        if self.discrete:
-            cell = (u * self.count).long().clamp(max=self.count - 1)
-            return int(self.low) + cell, torch.ones(n)
-        return self._real(self.low + u * (self.high - self.low)), torch.ones(n)
+        return self._placed(torch.sigmoid(self.mean + self.std * z)), torch.ones(n)
 
     def density(self) -> tuple[Tensor, Tensor]:
         edges = torch.linspace(0, 1, self.count + 1, dtype=torch.float64)

@@ -67,5 +67,4 @@ class LossSecondMoment(TimeSampler):
         """Index of each time in the table."""
         if self.discrete:
             return t.long() - int(self.low)
-        share = (t.double() - self.low) / (self.high - self.low)
-        return (share * self.count).long().clamp(0, self.count - 1)
+        return (self.process.share_of(t.double()) * self.count).long().clamp(0, self.count - 1)

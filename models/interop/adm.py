@@ -9,6 +9,9 @@ from torch import Tensor
 
 _NAME = re.compile(r"(?:(model)|ema_(\d?\.\d+)_)(\d+)")  # model050000, ema_0.9999_050000
 _UPSAMPLER = re.compile(r"output_blocks\.(\d+)\.[12]\.(in_layers\.0|conv)\.weight")
+_UNTOLD = ("num_heads", "num_head_channels", "use_new_attention_order")  # which decide the answer
+# torchcfm (2302.00482): data at its time 1
+FLOW = {"process": "flow", "predicts": "velocity", "time": "1-t"}
 
 
 def from_name(path: Path) -> tuple[str, int | None]:
@@ -18,6 +21,19 @@ def from_name(path: Path) -> tuple[str, int | None]:
     if found := _NAME.fullmatch(path.stem):
         return "raw" if found[1] else f"ema {float(found[2]):g}", int(found[3])
     return "ema" if path.stem.startswith("ema_") else "unknown", None
+
+
+def told(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tell the network, its options, and those that no shape tells. Raises ValueError."""
+    options = network_options(weights)
+    attends = any(key.endswith(".qkv.weight") for key in weights)
+    return {"network": "adm", "options": options, "untold": _UNTOLD if attends else ()}
+
+
+def turned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turn the sign of the answer: torchcfm's velocity is data - noise, ours noise - data."""
+    last = ("out.2.weight", "out.2.bias")
+    return {key: -value if key in last else value for key, value in weights.items()}
 
 
 def network_options(weights: Mapping[str, Tensor]) -> dict[str, Any]:

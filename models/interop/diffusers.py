@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,30 @@ def network_options(config_file: Path) -> dict[str, Any]:
     if odd:
         raise ValueError(f"{config_file}: a network unlike the DDPM one: {'; '.join(odd)}")
     return found
+
+
+def unet_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the options of network ddpm to diffusers' config.json: inverts `network_options`.
+
+    Raises ValueError for options that UNet2DModel lacks.
+    """
+    side, widths = options["image_size"], [options["ch"] * m for m in options["ch_mult"]]
+    attends = [side >> i in options["attn_resolutions"] for i in range(len(widths))]
+    down = ["AttnDownBlock2D" if attend else "DownBlock2D" for attend in attends]
+    if not options["resamp_with_conv"]:
+        raise ValueError("resamp_with_conv: false is not in diffusers' UNet2DModel")
+    return {
+        **_OUR_FEATURES,
+        "_class_name": "UNet2DModel",
+        "sample_size": side,
+        "in_channels": options["in_channels"],
+        "out_channels": options["out_ch"],
+        "block_out_channels": widths,
+        "layers_per_block": options["num_res_blocks"],
+        "down_block_types": down,
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(down)],
+        "dropout": options["dropout"],
+    }
 
 
 def _translated(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -7,19 +7,19 @@ from torch import Tensor, nn
 
 from configs.values import either
 from models.interop.diffusers import diffusers_name, modern_name
+from models.parts import NETWORKS
 
-# layout: a weight that only its files have
-LAYOUTS = {
-    "ddim": "temb.dense.0.weight",
-    "diffusers": "time_embedding.linear_1.weight",
-    "adm": "time_embed.0.weight",
+# layout: the networks of this program that its weights belong to
+NETWORKS_OF = {
+    **{"ddim": ("ddpm",), "diffusers": ("ddpm",), "adm": ("adm",), "torchcfm": ("adm",)},
+    **{"score_sde": ("ncsnpp",), "edm": ("song", "dhariwal"), "edm2": ("edm2",), "dit": ("dit",)},
+    "ncsnpp": ("ncsnpp",),  # this program's own names
 }
-NETWORK_OF = {"ddim": "ddpm", "diffusers": "ddpm", "adm": "adm"}  # the network of each layout
 _PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # of DataParallel, DDP and torch.compile
 
 
 def load_foreign(network: nn.Module, state_dict: dict[str, Tensor], layout: str = "ddim") -> None:
-    """Copy weights into a network of this program. layout: of their names, a key of `LAYOUTS`.
+    """Copy weights into a network of this program. layout: of their names, a key of `NETWORKS_OF`.
 
     Prefixes of wrappers ("module.", "_orig_mod.") are ignored. Raises ValueError, which counts and
     names them, for weights that are missing, unknown or of another shape; nothing is copied then.
@@ -60,14 +60,15 @@ def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _names(network: nn.Module, layout: str) -> dict[str, str]:
     """Map our name to the layout's, for every entry of the network's state dict."""
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout: {layout} is unknown; it should be {either(LAYOUTS)}")
+    if layout not in NETWORKS_OF:
+        raise ValueError(f"layout: {layout} is unknown; it should be {either(NETWORKS_OF)}")
     keys = list(network.state_dict())
-    native = "adm" if LAYOUTS["adm"] in keys else "ddim"
-    if NETWORK_OF[layout] != NETWORK_OF[native]:
-        text = f"has no weights of this network; it should be {native}"
+    own = next((name for name, build in NETWORKS.items() if type(network) is build), "")
+    if own not in NETWORKS_OF[layout]:
+        fit = [known for known, networks in NETWORKS_OF.items() if own in networks]
+        text = f"has no weights of this network; it should be {either(fit) or 'our own'}"
         raise ValueError(f"layout: {layout} {text}")
-    if layout == native:
+    if layout != "diffusers":
         return {key: key for key in keys}
     if not getattr(network, "resamp_with_conv", True):
         raise ValueError("layout: diffusers has no network with resamp_with_conv false")

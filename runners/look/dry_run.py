@@ -34,7 +34,7 @@ def dry_run(config: Config, options: Options) -> Iterator[str]:
     forward, training = flops(network, config)
     yield f"cost per image    {forward / 1e9:.2f} GFLOP forward, {training / 1e9:.2f} in training"
     yield from _memory(network, config)
-    yield from _data(config, options)
+    yield from _data(config, options, network)
 
 
 def _input(config: Config) -> tuple[torch.Tensor, ...]:
@@ -79,7 +79,7 @@ def _memory(network: nn.Module, config: Config) -> Iterator[str]:
     """Add up memory: of the weights exactly, of the activations an estimate (`activations`)."""
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     moments = 2 + bool(config.optim.options.get("amsgrad"))  # that Adam and AdamW keep
-    copies = 2 + moments + len(config.model.averages)
+    copies = 2 + moments + len(config.model.averages) + len(config.model.ema_powers or ())
     training = config.training
     share = max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))
     batch = min(training.micro_batch or share, share)
@@ -95,8 +95,10 @@ def _memory(network: nn.Module, config: Config) -> Iterator[str]:
     yield f"sampling memory   {weights / GIB:.2f} GiB weights + activations of a few layers"
 
 
-def _data(config: Config, options: Options) -> Iterator[str]:
-    """Count the images where they are here, else say what is missing; nothing is downloaded."""
+def _data(config: Config, options: Options, network: nn.Module) -> Iterator[str]:
+    """Count the images where they are here, else say what is missing; nothing is downloaded. Say
+    what follows from their number.
+    """
     here = config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
     try:
         train, test = find_splits(here, options.datasets)
@@ -117,6 +119,14 @@ def _data(config: Config, options: Options) -> Iterator[str]:
     if epochs > MANY:
         times = f"every image is seen {epochs:,.0f} times"
         yield f"                  note: {times}; --training.{key} sets the length"
+    if data.augment:
+        share = f"{data.augment:.0%} of the images, and half of them are mirrored"
+        yield f"augmentation      each transformation of {share}; the network is told"
+    if powers := config.model.ema_powers:
+        number = -(-steps // training.between_snapshots(steps))
+        size = sum(p.numel() for p in network.parameters() if p.requires_grad) * 4 * len(powers)
+        disk = f"{number * size / GIB:.2f} GiB on disk, none of which is deleted"
+        yield f"EMA snapshots     {number} of {size / 2**20:.1f} MiB, {disk}"
 
 
 def _greys(split: Split, config: Config) -> str:

@@ -18,8 +18,7 @@ class Window:
     """Sums of losses by bin, kept on the device: only `report` and `by_time` wait for it."""
 
     def __init__(self, process: Process, ranks: Ranks) -> None:
-        self.low, high = process.t_train
-        self.span = high - self.low + (1 if process.steps is not None else 0)
+        self.process = process
         self.ranks = ranks
         self.sums = torch.zeros(2, BINS, dtype=torch.float64, device=ranks.device)
         self.told = self.sums.clone()  # by the last `by_time`
@@ -71,7 +70,11 @@ class Window:
         return values
 
     def _bin(self, t: Tensor) -> Tensor:
-        return ((t.double() - self.low) / self.span * BINS).long().clamp(0, BINS - 1)
+        share = self.process.share_of(t.double())
+        if self.process.steps is not None:  # whole numbers, both ends included
+            low, high = self.process.t_train
+            share = (t.double() - low) / (high - low + 1)
+        return (share * BINS).long().clamp(0, BINS - 1)
 
 
 def _short(values: Tensor) -> list[float]:

@@ -14,13 +14,14 @@ from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
 from configs.schema.conditions import check_conditions
 from configs.schema.specs import Spec
-from configs.values import plain, show
+from configs.values import show
 from functions.denoiser import Denoiser
 from functions.process import Process
-from models import NETWORKS, build
-from models.interop import NETWORK_OF
+from models import build
 from runners.machine.precision import laid_out
 from runners.model import weights
+from runners.model.any_length import of_length
+from runners.model.foreign import filled
 from runners.model.weights import Weights
 
 log = logging.getLogger("skip_step")
@@ -52,11 +53,21 @@ def weights_for(config: Config, options: Options) -> Weights:
     """The weights that a command means, of the average that its config names, with its guide's."""
     found = weights.chosen(all_weights(config, options), config.sampling.ema)
     guide = config.sampling.guide
-    return replace(found, guide=weights.guide(guide, options.logs)) if guide else found
+    if not guide:
+        return found
+    side = config.data.image_size
+    return replace(found, guide=weights.guide(guide, options.logs, side))
 
 
 def all_weights(config: Config, options: Options) -> list[Weights]:
-    """All weights in the file that a command means: its averages in order, then the raw ones."""
+    """All weights in the file that a command means: its averages in order, then the raw ones. With
+    sampling.ema_length the one average that is made from a run's snapshots.
+    """
+    if (length := config.sampling.ema_length) is not None:
+        if options.use_pretrained is not None:
+            text = "has no effect on foreign weights; leave one of the two out"
+            raise ConfigError(f"--ema_length {length:g} {text}")
+        return [of_length(require_run(options.run), config.sampling.ckpt_id, length)]
     if (source := options.use_pretrained) is not None:
         return weights.pretrained(source or None, config, options.exp / "pretrained")
     return weights.of_run(require_run(options.run), config.sampling.ckpt_id)
@@ -64,7 +75,7 @@ def all_weights(config: Config, options: Options) -> list[Weights]:
 
 def adopt(config: Config, found: Weights) -> Config:
     """The config with the network, process, classes and scaling of the data that the checkpoint
-    holds; a warning says where they differ. Foreign weights bring none.
+    holds, or that a foreign file tells; a warning says where they differ.
 
     Raises ConfigError for images of another shape, for classes and guidance that the model does not
     have, and for a guide that is no version of it.
@@ -79,7 +90,7 @@ def adopt(config: Config, found: Weights) -> Config:
 
 def _adopt(config: Config, found: Weights) -> Config:
     if found.config is None:
-        return config
+        return filled(config, found)
     saved, source = from_values(found.config, found.source), found.source
     for section in ("model", "diffusion"):
         if getattr(saved, section) != getattr(config, section):
@@ -102,9 +113,7 @@ def _require_guide(config: Config, guide: Weights) -> None:
     """Check that a guide knows the same images, classes and process as the model of this config.
     Raises ConfigError that says what differs.
     """
-    if guide.config is None:  # foreign weights are described by the config itself
-        return
-    own = from_values(guide.config, guide.source)
+    own = _of_guide(config, guide)
     what = {"predicts", "mixed_score"}  # may be others: noise is compared with noise
     data = {"image_size", "channels", "classes", *SCALING}
     for section, ours, theirs in (
@@ -123,6 +132,13 @@ def _require_guide(config: Config, guide: Weights) -> None:
                 )
 
 
+def _of_guide(config: Config, guide: Weights) -> Config:
+    """The config of a guide: its own, else the model's with what a foreign file tells."""
+    if guide.config is None:
+        return filled(config, guide)
+    return from_values(guide.config, guide.source)
+
+
 def open_model(config: Config, found: Weights, device: torch.device) -> Model:
     """Build the network that the checkpoint (else the config) describes, and load the weights; the
     same for a guide.
@@ -131,44 +147,15 @@ def open_model(config: Config, found: Weights, device: torch.device) -> Model:
     network, process = _network(config, found, device), config.process()
     if found.guide is None:
         return Model(config, process, network, found)
-    own = config
-    if found.guide.config is not None:
-        own = from_values(found.guide.config, found.guide.source)
+    own = _of_guide(config, found.guide)
     guide = own.denoiser(_network(own, found.guide, device), process)
     return Model(config, process, network, found, guide)
 
 
 def _network(config: Config, found: Weights, device: torch.device) -> nn.Module:
-    network = build(config.model.name, **network_options(config, found))
+    network = build(config.model.name, **config.model.options)
     found.into(network)
     return laid_out(network.eval(), config, device)
-
-
-def network_options(config: Config, found: Weights) -> dict[str, Any]:
-    """Options of the network: the config's, in place of them those that a foreign file tells; a
-    warning names where they differ.
-
-    Raises ConfigError where the file holds another network, or one of other channels or classes.
-    """
-    model, told, source = config.model, found.options or {}, found.source
-    if found.layout != "ours" and (name := NETWORK_OF[found.layout]) != model.name:
-        text = f"{source} holds weights of the network {name}, in the layout {found.layout}"
-        raise ConfigError(f"model.name {model.name}: {text}")
-    shape = NETWORKS.parts[model.name].facts.shape
-    ours = plain(model.options)
-    differing = {key: value for key, value in told.items() if value != ours[key]}
-    for key in [key for key in differing if key in shape]:
-        text = f"model.{key} {show(ours[key])}: {source} has {show(told[key])}"
-        if shape[key] == "answer" and told[key] == 2 * ours[key]:
-            text += ", the prediction and a variance; it needs model.var_type learned"
-        if shape[key] == "classes":
-            text += "; data.classes and training.label_dropout decide it"
-        raise ConfigError(text)
-    differing.pop("dropout", None)  # which acts in training only
-    if differing:
-        words = ", ".join(f"{key} {show(value)}" for key, value in differing.items())
-        log.warning("%s: its own %s is used, not the config's", source, words)
-    return {**model.options, **told}
 
 
 def scaling_of(config: Config) -> dict[str, Any]:

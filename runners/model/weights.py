@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from configs.command.locate import config_beside
 from configs.schema import Config, ConfigError
 from configs.schema.problems import nearest
+from configs.schema.source import read
 from datasets import SOURCES
 from models import checkpoint, interop
+
+FILES = (".pth", ".pt", ".ckpt", ".pkl", ".safetensors")  # a hub id does not end so
 
 log = logging.getLogger("skip_step")
 
@@ -26,8 +31,8 @@ class Weights:
     layout: "ours", or a foreign one that `interop.load_foreign` knows. average: "ema 0.9999" (a
     rate), "ema 500000" (a half-life in images), "raw", or what a foreign file says; step: of the
     training, None where a foreign file does not say it. config: the one inside a file of ours,
-    data: its identity of the training images. options: of the network, those that a foreign file
-    says. guide: weights of the model that guides these.
+    data: its identity of the training images. told: everything that a foreign file tells, as
+    `interop.read` says it. guide: weights of the model that guides these.
     """
 
     state: dict[str, Tensor]
@@ -37,11 +42,11 @@ class Weights:
     step: int | None = None
     config: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
-    options: dict[str, Any] | None = None
+    told: dict[str, Any] = field(default_factory=dict)
     guide: Weights | None = None
 
     def into(self, network: nn.Module) -> None:
-        """Load strictly. Raises ValueError that names the file and what does not fit."""
+        """Load strictly. Raises ConfigError that names the file and what does not fit."""
         try:
             if self.layout == "ours":
                 network.load_state_dict(self.state)
@@ -49,7 +54,7 @@ class Weights:
                 interop.load_foreign(network, self.state, self.layout)
         except (RuntimeError, ValueError) as err:
             text = " ".join(str(err).split())
-            raise ValueError(f"{self.source} does not fit the config's network: {text}") from err
+            raise ConfigError(f"{self.source} does not fit the network: {text}") from err
 
     @cached_property
     def sha256(self) -> str:
@@ -109,12 +114,12 @@ def of_run(run: Path, ckpt_id: int | None) -> list[Weights]:
     raise ConfigError(f"{run} holds no checkpoint yet; train it first, or wait for the first one")
 
 
-def guide(text: str, logs: Path) -> Weights:
+def guide(text: str, logs: Path, side: int) -> Weights:
     """The first average of a file, or of a run below `logs` (`DOC`, or `DOC:STEP` at that step).
-    Raises ConfigError where there is none.
+    side: of the images. Raises ConfigError where there is none.
     """
     if Path(text).is_file():
-        return of_file(Path(text))[0]
+        return of_file(Path(text), side)[0]
     doc, _, step = text.partition(":")
     run = logs / doc
     if step and not step.isdecimal():
@@ -158,13 +163,49 @@ def of_state(state: dict[str, Any], source: str) -> list[Weights]:
     return [Weights(part, "ours", source, kind, *rest) for kind, part in [*kinds, ("raw", raw)]]
 
 
-def of_file(path: Path) -> list[Weights]:
-    """All weights of a file or folder: a checkpoint of this program, or a foreign layout."""
+def of_file(path: Path, side: int | None = None) -> list[Weights]:
+    """All weights of a file or folder: a checkpoint of this program, or a foreign layout, about
+    which a line is logged. side: of the images. Raises ConfigError for a file that is refused.
+    """
     if path.is_file() and checkpoint.is_ours(path):
         return of_state(checkpoint.load(path), str(path))
-    state, info = interop.read(path)
-    told = {key: info[key] for key in ("layout", "step", "options")}
-    return [Weights(state, source=info["file"], average=info["weights"], **told)]
+    if beside := config_beside(path):
+        return [_exported(path, beside)]
+    try:
+        state, told = interop.read(path, side)
+    except (ValueError, FileNotFoundError) as err:
+        raise ConfigError(" ".join(str(err).split())) from err
+    log.info("%s", in_words(told))
+    source, average, step = told["file"], told["weights"], told["step"]
+    return [Weights(state, told["layout"], source, average, step, told=told)]
+
+
+def _exported(path: Path, config: Path) -> Weights:
+    """Weights that this program exported, under its own names, with the config beside them. The
+    header of the file may tell "average" and "step". Raises ConfigError for a damaged one.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    try:
+        with safe_open(file, "pt") as opened:
+            told = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except SafetensorError as err:
+        raise ConfigError(f"{file}: damaged, or not a safetensors file") from err
+    step = int(told["step"]) if told.get("step", "").isdecimal() else None
+    values = read(config).values
+    return Weights(state, "ours", str(file), told.get("average", "unknown"), step, values)
+
+
+def in_words(told: dict[str, Any]) -> str:
+    """Say in one line what a foreign file is, and what it does not tell."""
+    how = told["diffusion"]
+    words = [f"layout {told['layout']}", f"network {told['network']}", f"weights {told['weights']}"]
+    words += [f"step {told['step']}"] if told["step"] is not None else []
+    words += [f"process {how['process']}", f"predicts {how['predicts']}"] if how else []
+    line = f"{told['file']}: {', '.join(words)}"
+    missing = ([] if how else ["process and prediction"]) + [*told["untold"]]
+    line += f"; not in the file, so the config's: {', '.join(missing)}" if missing else ""
+    return line + (f"; its own pipeline has {' '.join(told['asks'])}" if told["asks"] else "")
 
 
 def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
@@ -172,29 +213,33 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
     without SOURCE the published average of the config's data set, in ROOT/<data set> or from the
     hub. Raises ConfigError where there is none.
     """
+    side = config.data.image_size
     if source is not None:
         path = Path(source)
         if path.exists():
-            return of_file(path)
-        if source.count("/") != 1 or path.suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
+            return of_file(path, side)
+        if source.count("/") != 1 or path.suffix in FILES:
             raise ConfigError(f"--use_pretrained {source}: no such file or folder")
-        return of_file(_download(source, f"pass its folder: --use_pretrained {path.name}"))
+        otherwise = f"pass its folder: --use_pretrained {path.name}"
+        return of_file(_download(source, otherwise), side)
     data, category = config.data, str(config.data.options.get("category") or "")
     name = f"{data.dataset}/{category}" if category else data.dataset
     home = root / name.lower().replace("/", "_")
     if home.exists():
-        return of_file(home)
+        return of_file(home, side)
     published = SOURCES.parts[data.dataset].facts.published
     if category not in published:
         raise ConfigError(
             f"--use_pretrained: no published EMA model of {name} is known; name a checkpoint file, "
             "a diffusers folder or a hub id: --use_pretrained SOURCE"
         )
-    return of_file(_download(published[category], f"put that folder at {home}"))
+    return of_file(_download(published[category], f"put that folder at {home}"), side)
 
 
 def _download(hub_id: str, otherwise: str) -> Path:
     files = ["config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"]
+    wanted = [*files, *(f"unet/{file}" for file in files), "model_index.json"]
+    wanted += ["scheduler_config.json", "scheduler/scheduler_config.json"]
     way_out = f"fetch {files[0]} and {files[1]} of {hub_id} by hand and {otherwise}"
     try:
         import huggingface_hub
@@ -203,7 +248,7 @@ def _download(hub_id: str, otherwise: str) -> Path:
             f"--use_pretrained: {hub_id} needs `pip install huggingface_hub`; or {way_out}"
         ) from err
     try:
-        folder = huggingface_hub.snapshot_download(hub_id, allow_patterns=files)
+        folder = huggingface_hub.snapshot_download(hub_id, allow_patterns=wanted)
     except Exception as err:  # noqa: BLE001 - whatever the client raises, the way out is the same
         raise OSError(
             f"{hub_id} could not be downloaded ({type(err).__name__}); {way_out}"

@@ -18,7 +18,7 @@ FREE_TO_CHANGE = {
     "training": {
         *LENGTH,
         *("snapshot_freq", "validation_freq", "log_freq", "sample_freq", "keep_last"),
-        *("milestone_freq", "micro_batch", "compile"),
+        *("milestone_freq", "ema_snapshot_freq", "micro_batch", "compile"),
     },
     "sampling": None,
     "evaluation": None,

@@ -130,7 +130,7 @@ def _run(task: Task, config: Config, found: Weights, folder: Path) -> Run:
     if found.config is not None:  # how it was trained
         own = from_values(found.config, found.source).model_dump(mode="json")
         values |= {key: own[key] for key in TRAINED}
-        values["data"]["random_flip"] = own["data"]["random_flip"]
+        values["data"] |= {key: own["data"][key] for key in ("random_flip", "augment")}
     doc = None if task.run == task.cell.doc else task.run
     return Run.of(task.recipe, run=str(folder), config=values, doc=doc)
 

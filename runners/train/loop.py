@@ -11,7 +11,7 @@ from typing import Any
 from datasets import ImageDataset
 from datasets.loader import batches
 from functions.loss import LOSSES
-from models import checkpoint
+from models import checkpoint, snapshots
 from runners.machine.signals import STOPPED, StopRequest, stop_request
 from runners.machine.versions import versions
 from runners.measure.held_out import held_out_loss
@@ -19,7 +19,7 @@ from runners.measure.window import Window
 from runners.record import image_files
 from runners.train.journal import Journal, memory
 from runners.train.resume import identity
-from runners.train.sheet import draw_sheet
+from runners.train.sheet import augmented_sheet, draw_sheet
 from runners.train.trainer import NonFiniteLossError, Step, Trainer
 
 log = logging.getLogger("skip_step")
@@ -87,6 +87,8 @@ class TrainingRun:
                 # With each checkpoint too: a resumption goes on where these lines end.
                 density = self.trainer.times.density()
                 journal.line(step, {"by_time": window.by_time(density, self.trainer.weight)})
+            if last or step.step % training.between_snapshots(self.total) == 0:
+                self._store()  # first: a run that goes on from the checkpoint has its snapshot
             if saving:
                 self.save()
             if stopping and not last:
@@ -96,15 +98,24 @@ class TrainingRun:
             if last:
                 return
 
-    def save(self) -> None:
-        """Write a checkpoint and delete the ones that are kept no longer."""
-        step = self.trainer.step
-        state = {
-            **self.trainer.state(),
+    def _store(self) -> None:
+        """Write a snapshot of the averages by power functions, if there are any."""
+        if (powers := self.trainer.powers) is not None:
+            network, origin = self.trainer.network, self._origin()
+            self.ranks.on_first(lambda: snapshots.save(self.run, powers, network, origin))
+
+    def _origin(self) -> dict[str, Any]:
+        """The config, programs and images that weights come from, as their file holds them."""
+        return {
             "config": self.config.model_dump(mode="json"),
             "versions": versions(),
             "data": identity(self.dataset),
         }
+
+    def save(self) -> None:
+        """Write a checkpoint and delete the ones that are kept no longer."""
+        step = self.trainer.step
+        state = {**self.trainer.state(), **self._origin()}
 
         def write() -> None:
             checkpoint.save(checkpoint.path_of(self.run, step), state)
@@ -169,6 +180,10 @@ class TrainingRun:
             self.ranks.world,
             self.ranks.device,
         )
+        if config.data.augment and self.trainer.step == 0 and self.ranks.first:
+            path = self.run / "samples" / "augmented.png"
+            image_files.save(augmented_sheet(self.dataset, config), path)
+            log.info("images as the network sees them: %s", path)
         warn = LOSSES.parts[config.loss.name].facts.warn
         if warn and (text := warn(self.trainer.denoiser.process, **config.loss.options)):
             log.warning("%s", text)

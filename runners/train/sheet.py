@@ -1,4 +1,4 @@
-"""The sheet of samples that is drawn while training."""
+"""Sheets that a training draws: its samples, and the images that it augments."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import torch
 from PIL import Image
 
 from configs.schema import Config
-from datasets.transforms import to_uint8
+from datasets import ImageDataset
+from datasets.augment import augment
+from datasets.transforms import to_model, to_uint8
 from functions.denoiser import Denoiser
+from runners.machine.seeds import seed_step
 from runners.sampling.drawer import Drawer
 from runners.sampling.walk import walk_for
 from runners.sheets import sheet
@@ -39,3 +42,14 @@ def draw_sheet(denoiser: Denoiser, config: Config, device: torch.device) -> Imag
         for i in range(0, SHOWN, size)
     ]
     return sheet.sheet(torch.cat(parts).unflatten(0, (-1, ACROSS)).unbind(), least=32)
+
+
+def augmented_sheet(dataset: ImageDataset, config: Config) -> Image.Image:
+    """Show the first SHOWN training images, each beside what the network sees of it."""
+    images = dataset.images(range(min(SHOWN, len(dataset))))
+    seed_step(config.seed, 0, 0)
+    seen = to_uint8(augment(to_model(images, config.data), config.data.augment)[0], config.data)
+    pairs = [half for pair in zip(images, seen, strict=True) for half in pair]
+    width = 2 * ACROSS
+    rows = [pairs[i : i + width] for i in range(0, len(pairs), width)]
+    return sheet.sheet(rows, least=32, apart=((), range(2, width, 2)))

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from configs.schema import Config, ConfigError
+from datasets.augment import augment
 from datasets.transforms import drop_labels, random_flip, to_model
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
 from models import build
 from models.ema import EMA
+from models.power_ema import PowerEMA
 from runners.machine.precision import autocast, laid_out, memory_format
 from runners.machine.processes import Ranks
 from runners.machine.seeds import seed_step
@@ -65,8 +67,10 @@ class Trainer:
             )
         self.network = laid_out(network, config, ranks.device).train()
         self.layout = memory_format(config)
-        rates = config.ema_rates
-        self.ema = EMA(self.network, rates, config.model.ema_warmup) if rates else None
+        model, rates = config.model, config.ema_rates
+        begin = (model.ema_warmup, model.ema_rampup)
+        self.ema = EMA(self.network, rates, *begin) if rates else None
+        self.powers = PowerEMA(self.network, model.ema_powers) if model.ema_powers else None
         fused = ranks.device.type in ("cpu", "cuda")
         self.optimizer = config.optimizer(self.network.parameters(), fused)
         half = config.training.precision == "fp16"
@@ -93,6 +97,7 @@ class Trainer:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "powers": self.powers.state_dict() if self.powers else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "times": self.times.state(),
@@ -103,6 +108,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+        if self.powers:
+            self.powers.load_state_dict(state["powers"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -147,12 +154,15 @@ class Trainer:
         images = images.to(self.ranks.device, non_blocking=True)
         if self.config.data.random_flip:
             images = random_flip(images)
-        x0 = to_model(images, self.config.data).contiguous(memory_format=self.layout)
+        x0, told = to_model(images, self.config.data), None
+        if self.config.data.augment:
+            x0, told = augment(x0, self.config.data.augment)
+        x0 = x0.contiguous(memory_format=self.layout)
         t, importance = self.times.sample(len(x0))
         drawn = (t, importance, self.weight(t).float())  # on the CPU: float64 needs no device
         t, importance, weight = (v.to(self.ranks.device) for v in drawn)
         noise = self.denoiser.process.noise(x0)
-        loss = self._backward(x0, t, noise, importance, weight, self._conditions(labels))
+        loss = self._backward(x0, t, noise, importance, weight, (self._labels(labels), told))
         lr = self._set_lr(total)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optim.grad_clip or float("inf")
@@ -163,12 +173,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.network)
+        if self.powers:
+            self.powers.update(self.network)
         if self.times.learns:
             self._learn(t, loss if self.weighs_itself else weight * loss)
         self.step += 1
         return loss, t, norm, lr
 
-    def _conditions(self, labels: Tensor | None) -> Tensor | None:
+    def _labels(self, labels: Tensor | None) -> Tensor | None:
         """Labels that the network is told, some of them dropped; None without data.classes."""
         if not self.config.data.classes:
             return None
@@ -189,10 +201,10 @@ class Trainer:
         noise: Tensor,
         importance: Tensor,
         weight: Tensor,
-        label: Tensor | None,
+        conditions: tuple[Tensor | None, Tensor | None],
     ) -> Tensor:
         """Add the gradients of the mean weighted loss of one update, by batches or micro-batches;
-        the losses (b,), unweighted.
+        the losses (b,), unweighted. conditions: labels, and those of the augmentation.
         """
         count, training = len(x0), self.config.training
         share = count // training.grad_accum
@@ -201,7 +213,7 @@ class Trainer:
         losses = []
         for begin in range(0, count, size):
             part = slice(begin, begin + size)
-            denoiser = self.denoiser.given(None if label is None else label[part])
+            denoiser = self.denoiser.given(*(c if c is None else c[part] for c in conditions))
             with self._sync(begin + size >= count):
                 given = {"weight": weight[part]} if self.weighs_itself else {}
                 options = {**self.config.loss.options, **given}

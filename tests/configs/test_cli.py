@@ -70,7 +70,7 @@ def refused(capsys, argv, code=2):
         ([*CIFAR, "--sample", "--fid", "--resume_training"], "does not go with --sample"),
         ([*CIFAR, "--resume_training", "--overwrite"], "exclude each other"),
         ([*CIFAR, "--test", "--overwrite"], "--overwrite does not go with --test"),
-        ([*CIFAR, "--use_pretrained"], "--use_pretrained needs --sample or --test"),
+        ([*CIFAR, "--use_pretrained"], "--use_pretrained needs --sample, --test or --export"),
         ([*CIFAR, "--device", "gpu"], "should be auto, cpu, cuda or cuda:N"),
         ([*CIFAR, "--verbose", "loud"], "should be debug, info"),
         (["--config", "cifar10.yml", "--doc", "../x"], "--doc '../x'"),
@@ -180,7 +180,10 @@ def refused(capsys, argv, code=2):
         ([*CIFAR, "--sweep", "--eta", "1"], "as in --samplers ddim:0.5"),
         ([*CIFAR, "--sweep", "--nfe", "9"], "--nfe does not go with --sweep"),
         ([*CIFAR, "--sweep", "--seed", "1", "--seeds", "1"], "exclude each other"),
-        ([*CIFAR, "--use_pretrained", "--sweep"], "--use_pretrained needs --sample or --test"),
+        (
+            [*CIFAR, "--use_pretrained", "--sweep"],
+            "--use_pretrained needs --sample, --test or --export",
+        ),
         (["--sweep", "--samplers", "ddim"], "--doc is missing"),
         (["--report"], "--report needs --name"),
         (["--report", "--doc", "x"], "--name x: no such sweep in exp/sweeps; sweeps there: none"),
@@ -616,7 +619,7 @@ def test_help_is_fast_in_kind_it_loads_no_torch():
 @pytest.mark.slow
 def test_the_program_itself():
     version = program("--version")
-    assert (version.returncode, version.stdout) == (0, "skip-step 0.3.0\n")
+    assert (version.returncode, version.stdout) == (0, "skip-step 0.4.0\n")
     usage = program(*CIFAR, "--sample", "--grid", "x")
     assert (usage.returncode, usage.stderr) == (
         2,

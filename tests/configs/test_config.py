@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
 from configs.schema.options import state_shape
+from configs.schema.sections import Training
 from configs.schema.source import SourceError, parse
 from functions.metrics import METRICS
 from functions.plan import Plan
@@ -153,6 +154,11 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("optim.anneal", "linear:3", "linear has no options"),
         ("model.ema_half_life", "[500k, '5e5']", "[500000, 500000] names one average twice"),
         ("model.ema_half_life", "-1", "a non-empty list of counts above 0, such as 50000, 500k"),
+        ("model.ema_powers", "[0.1, 0.1]", "[0.1, 0.1] names one average twice"),
+        ("model.ema_powers", "[0.3]", "a non-empty list of numbers above 0 and at most 0.25"),
+        ("model.ema_rampup", "0", "0 is not valid; it should be a number above 0 or null"),
+        ("training.ema_snapshot_freq", "100", "has no effect without model.ema_powers"),
+        ("sampling.ema_length", "0.3", "a number above 0 and at most 0.25 or null"),
         ("training.times", "unifrom", "did you mean uniform?"),
         (
             "training.times",
@@ -189,7 +195,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("diffusion.beta_start", "0", "above 0 and below 1"),
         ("diffusion.beta_start", "0.5", "above beta_end"),
         ("diffusion.beta_schedule", "linera", "linear, quad"),
-        ("diffusion.beta_max", "10", "belongs to vpsde; process vp does not use it"),
+        ("diffusion.beta_max", "10", "belongs to vpsde or subvp; process vp does not use it"),
         ("diffusion.steps", "0", "from 1 to 1000000"),
         ("diffusion.predicts", "noise", "eps, x0, v, velocity or edm"),
         ("loss.tau", "0.9", "belongs to skip; loss simple does not use it"),
@@ -274,7 +280,7 @@ def test_a_saved_config_is_the_same_config(tiny, process):
     [
         ("model.in_channels", "model.in_channels: 1 does not fit data.channels; it should be 2"),
         ("loss.name", "loss: L_skip is defined for the variance-preserving processes only"),
-        ("diffusion.beta_min", "belongs to vpsde; process cld does not use it"),
+        ("diffusion.beta_min", "belongs to vpsde or subvp; process cld does not use it"),
         ("diffusion.mixed_score", "diffusion.mixed_score: 1 is not valid"),
         ("sampling.skip_type", "numbers as coefficients"),
     ],
@@ -347,6 +353,20 @@ def test_averages_by_half_life_in_images(tmp_path):
     both = write(tmp_path, text, "both.yml")
     (line,) = problems(both)
     assert "model.ema_half_life: 5000 and ema_rate 0.99 exclude each other; give one" in line
+    (line,) = problems(path, ("model.ema_warmup", "true"), ("model.ema_rampup", "0.05"))
+    assert "model.ema_rampup: 0.05 and ema_warmup true exclude each other; give one" in line
+
+
+def test_a_training_stores_at_most_32_snapshots_unless_it_says_how_often():
+    every = {total: Training().between_snapshots(total) for total in (1, 10, 60, 1000, 800_000)}
+    assert every == {1: 1, 10: 1, 60: 2, 1000: 32, 800_000: 25_000}
+    assert Training(ema_snapshot_freq=7).between_snapshots(1000) == 7
+
+
+def test_a_length_that_is_typed_replaces_the_average_of_the_file(tmp_path):
+    path = write(tmp_path, TINY + "sampling: {ema: none}\n")
+    sampling = load(path, [("sampling.ema_length", "0.03")]).sampling
+    assert (sampling.ema, sampling.ema_length) == (None, 0.03)
 
 
 def test_budgets_are_kept_as_numbers_and_load_again(tmp_path):
@@ -476,14 +496,8 @@ def test_the_networks_answer_has_the_shape_of_the_state(tiny):
 def test_the_json_schema_knows_every_part_and_its_options(tiny):
     schema = json.loads(json_schema())
     diffusion = schema["$defs"]["Diffusion"]
-    assert {*diffusion["properties"]["process"]["enum"]} == {
-        "vp",
-        "vpsde",
-        "cld",
-        "blur",
-        "flow",
-        "edm",
-    }
+    names = {*diffusion["properties"]["process"]["enum"]}
+    assert names == {"vp", "vpsde", "subvp", "cld", "blur", "flow", "edm"}
     options = {rule["if"]["properties"]["process"]["const"]: rule for rule in diffusion["allOf"]}
     steps = options["vp"]["then"]["properties"]["steps"]
     assert (steps["minimum"], steps["default"]) == (1, 1000)
@@ -533,11 +547,14 @@ def adm(tmp_path):
 
 def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3, "classes": None}
+    rest = {"side": 8, "classes": None, "augment": 0}
+    assert state_shape(every) == {"channels": 3, "answer": 3, **rest}
     every["model"]["var_type"] = "learned"
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
+    assert state_shape(every) == {"channels": 3, "answer": 6, **rest}
     every["diffusion"]["process"] = "cld"
-    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12, "classes": None}
+    assert state_shape(every) == {"channels": 6, "answer": 12, **rest}
+    every["data"]["augment"] = 0.12
+    assert state_shape(every)["augment"] == 9
 
 
 @pytest.mark.parametrize("name", ["adm", "tiny"])

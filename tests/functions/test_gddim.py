@@ -244,60 +244,6 @@ def test_blur_coefficients_and_trajectories(order):
     close(got[-1], channels_first(BLURRED[f"nfe10_order{order}_final_y_INDEPENDENT"]), 1e-7)
 
 
-# --- convergence ------------------------------------------------------------------------------
-
-
-def graded(start, end, steps):
-    """Small steps at both ends, where multistep methods have a lower order."""
-    u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    return start + (end - start) * u**3 * (10 - 15 * u + 6 * u**2)
-
-
-def cld_case(seed=0):
-    process, exact = CLD(), Exact(CLD())
-    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
-    fine = SAMPLERS["deis"](process, graded(1.0, 0.05, 1200), 3)
-    return process, exact, x, (1.0, 0.05), list(solve(fine, exact, x))[-1]
-
-
-def blur_case():
-    process = Blur(4)
-    generator = torch.Generator().manual_seed(0)
-    mean, y = torch.randn(2, 1, 1, 4, 4, generator=generator, dtype=torch.float64)
-    sd, ends = 0.3 + torch.rand(4, 4, generator=generator, dtype=torch.float64), (0.9, 0.05)
-
-    def spread(t):
-        a = process.mean(at(t))[..., 0, 0]
-        return a * mean, torch.sqrt(a**2 * sd**2 + process.factor(at(t)).item() ** 2)
-
-    (m_t, v_t), (m_s, v_s) = map(spread, ends)
-    return process, exact_blur(process, mean, sd), y, ends, m_s + v_s / v_t * (y - m_t)
-
-
-CASES = {"cld": cld_case(), "blur": blur_case()}
-SOLVERS = [
-    *[("deis", {"order": q}, q + 1) for q in range(4)],
-    *[("gddim", {"order": q, "corrector": True}, q + 2) for q in (0, 1, 2)],
-    ("heun", {}, 2),
-    ("euler", {}, 1),
-    ("s_pndm", {}, 2),
-    ("ipndm", {}, 2),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize(("name", "options", "order"), SOLVERS, ids=str)
-def test_order_of_convergence(name, options, order, case):
-    process, predict, x, ends, exact = case
-    errors = []
-    for steps in (160, 320):
-        plan = SAMPLERS[name](process, graded(*ends, steps), **options)
-        errors.append((list(solve(plan, predict, x))[-1] - exact).abs().max().item())
-    seen = np.log2(errors[0] / errors[1])
-    assert order - 0.3 < seen < order + 0.7, errors
-
-
 def linear_cld(t):
     """Response of the exact noise estimate, mean and covariance of the state at t."""
     exact = Exact(CLD())

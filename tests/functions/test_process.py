@@ -172,6 +172,17 @@ def test_apply_with_as_many_rows_as_samples_is_not_mistaken_for_a_batch():
         assert torch.equal(sample[0], coef[..., 0, 0])
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_shares_of_the_training_times_go_there_and_back(name):
+    process = PROCESSES[name](8) if name == "blur" else PROCESSES[name]()
+    low, high = process.t_train
+    share = torch.linspace(0, 1, 9, dtype=torch.float64)
+    t = process.time_at(share)
+    assert float(t[0]) == pytest.approx(low) and float(t[-1]) == pytest.approx(high)
+    torch.testing.assert_close(process.share_of(t[1:]), share[1:], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(process.mirrored(t), t.flip(0), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_a_rescaled_schedule_keeps_its_first_signal_and_loses_the_last(schedule):
     """2305.08891, algorithm 1: alpha is moved by a shift and a factor."""

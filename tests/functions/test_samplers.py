@@ -12,6 +12,7 @@ from functions.process import VP, VPSDE
 from functions.rows import checked, transfer
 from functions.samplers import SAMPLERS, ddim, ddpm
 from tests.analytic import MODELS, ExactNet, Gauss, bank, golden
+from tests.orders import ORDERS
 
 PROCESSES = {"vp": VP(), "cosine": VP("cosine"), "vpsde": VPSDE()}
 
@@ -143,77 +144,13 @@ def test_ddim_with_eta_one_is_ddpm_with_the_posterior_variance(process):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
-# --- order of convergence ---------------------------------------------------------------------
-
-ORDERS = [  # (sampler, options, order of the global error)
-    ("ddim", {}, 1),
-    ("s_pndm", {}, 2),
-    ("deis", {"order": 0}, 1),
-    *[
-        ("deis", {"order": q, "variable": v}, q + 1)
-        for v in ("t", "rho", "lambda")
-        for q in (1, 2, 3)
-    ],
-    ("rho_rk", {"tableau": "euler"}, 1),
-    *[("rho_rk", {"tableau": t}, 2) for t in ("midpoint", "heun")],
-    *[
-        ("rho_rk", {"tableau": t}, 3)
-        for t in ("kutta3", "ralston3", "heun3", "van_der_houwen3", "ssp3")
-    ],
-    ("rho_rk", {"tableau": "rk4"}, 4),
-    ("heun", {}, 2),
-    ("dpm_solver_pp", {"order": 1}, 1),
-    ("dpm_solver_pp", {"order": 2}, 2),
-    ("dpm_solver_pp", {"order": 3}, 2),  # half a moment is missing in what was published
-    *[("dpm_solver_pp", {"order": q, "exact": True}, q) for q in (2, 3)],
-    *[("dpm_solver_pp", {"order": q, "exact": True, "basis": "eps"}, q) for q in (2, 3)],
-    *[("unipc", {"order": q, "variant": v}, q + 1) for v in ("bh1", "bh2") for q in (1, 2, 3)],
-    *[("unipc", {"order": q, "corrector": False}, q) for q in (1, 2, 3)],
-    ("unipc", {"order": 2, "basis": "eps"}, 3),
-    ("f_pndm", {}, 2),
-    *[("ipndm", {"order": q}, min(q, 2)) for q in (1, 2, 3, 4)],
-    *[("dpm_single", {"order": q, "basis": b}, q) for q in (1, 2, 3) for b in ("x0", "eps")],
-    *[("dpm_single", {"order": q, "exact": True}, q) for q in (2, 3)],
-    ("heun", {"step": "dpm2"}, 2),
-    ("heun", {"step": "euler"}, 1),
-]
-# Higher weights on DDIM's row come down to their second order late; the midpoint rule is of third
-# order where the probability flow is linear, as it is for Gaussian data.
-AT_LEAST = ("f_pndm", "{'order': 3}", "{'order': 4}", "midpoint")
-SPANS = {"vp": (VP(), 900.0, 20.0), "vpsde": (VPSDE(), 0.9, 0.02)}
+# --- classical methods in t -----------------------------------------------------------------------
 
 
 class Spread(Gauss):
     """Sixteen pixels of as many widths: the worst error among them does not pass through zero."""
 
     std = torch.linspace(0.1, 1.2, 16, dtype=torch.float64).view(1, 1, 4, 4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-@pytest.mark.parametrize(("name", "options", "order"), ORDERS, ids=lambda v: str(v))
-def test_deterministic_samplers_converge_at_their_order(name, options, order, span):
-    """On Gaussian data the probability flow has an exact solution; halving the step must divide
-    the error by 2^order. Multistep methods start and UniPC ends at a lower order, so there the
-    steps shrink towards both ends; PNDM's weights want equal steps.
-    """
-    process, start, end = span
-    spread, x = Spread(), noises(1, 1, 1, 4, 4)[0]
-    denoiser = Denoiser(ExactNet(spread, process), process)
-    exact = spread.flow(process, x, start, end)
-    errors = []
-    for steps in (40, 80, 160):
-        u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-        u = u if "pndm" in name else u**3 * (10 - 15 * u + 6 * u**2)
-        plan = SAMPLERS[name](process, start + (end - start) * u, **options)
-        errors.append((walk(plan, denoiser, x)[-1] - exact).abs().max().item())
-    seen = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
-    late = any(mark in f"{name} {options}" for mark in AT_LEAST) and order == 2
-    assert order - 0.3 < seen[-1] < order + (2 if late else 0.3), seen
-    assert errors[-1] < 0.03
-
-
-# --- classical methods in t -----------------------------------------------------------------------
 
 
 def slope_of(process, denoiser):

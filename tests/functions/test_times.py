@@ -8,10 +8,10 @@ from torch import nn
 
 from functions.denoiser import Denoiser
 from functions.loss import LOSSES
-from functions.process import CLD, VP, VPSDE
+from functions.process import CLD, EDM, VP, VPSDE, Flow
 from functions.times import TIMES
 from functions.times.loss_second_moment import HISTORY, UNIFORM
-from functions.weights import p2
+from functions.weights import WEIGHTS, p2
 from tests.analytic import golden
 
 N = 40_000
@@ -53,15 +53,15 @@ def test_discrete_times_are_drawn_as_the_density_says(name):
     assert value < freedom + 8 * math.sqrt(2 * freedom)  # pairs double it
 
 
+@pytest.mark.parametrize("process", [VPSDE(), Flow(), EDM()], ids=["vpsde", "flow", "edm"])
 @pytest.mark.parametrize("name", [name for name in MADE if name != "learned"])
-def test_continuous_times_are_drawn_as_the_density_says(name):
-    process = VPSDE()
+def test_continuous_times_are_drawn_as_the_density_says(name, process):
     low, high = process.t_train
     times = MADE[name](process)
     t, chances = times.density()
     drawn, _ = times.sample(N, seeded())
     assert drawn.dtype == torch.float32 and drawn.min() >= low and drawn.max() <= high
-    cell = ((drawn.double() - low) / (high - low) * len(t)).long().clamp(max=len(t) - 1)
+    cell = (process.share_of(drawn.double()) * len(t)).long().clamp(0, len(t) - 1)
     counts = torch.bincount(cell, minlength=len(t)).double()
     coarse = (counts.view(100, -1).sum(1), chances.view(100, -1).sum(1))
     value, freedom = chi_square(*coarse)
@@ -162,8 +162,79 @@ def test_logit_normal_times_rise_with_their_mean():
     assert abs(float(z.mean()) - 1) < 0.01 and abs(float(z.std()) - 0.5) < 0.01
 
 
+def test_log_normal_noise_levels_are_logit_normal_times_of_flow():
+    one = TIMES["lognormal_sigma"](Flow(), 0.4, 1.3)
+    other = TIMES["logit_normal"](Flow(), 0.4, 1.3)
+    for got, want in (
+        (one.sample(N, seeded())[0], other.sample(N, seeded())[0]),
+        (one.density()[1].cumsum(0)[:-1], other.density()[1].cumsum(0)[:-1]),
+    ):
+        torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [-1.0, -0.4, 0.0, 0.81, 1.29, 2 / (math.pi - 2)])
+def test_mode_weighted_times_are_those_of_the_paper(scale):
+    """Its density |d u/d f|, from the slope of f by hand (2403.03206, section 3.1)."""
+    times, u = TIMES["mode"](Flow(), scale), torch.linspace(0, 1, 20_001).double()
+    share = 1 - u - scale * (torch.cos(math.pi / 2 * u) ** 2 - 1 + u)
+    assert (share.diff() <= 0).all() and share[0] == 1 and abs(float(share[-1])) < 1e-12
+    t, chances = times.density()
+    slope = 1 + scale - scale * math.pi / 2 * torch.sin(math.pi * u)  # -df/du
+    at = 20_000 - torch.searchsorted(share.flip(0).contiguous(), t)
+    inner = slope[at] > 0.3  # at both bounds of scale the density has a pole
+    torch.testing.assert_close((1000 * chances)[inner], (1 / slope[at])[inner], rtol=1e-3, atol=0)
+    middle = float(chances[400:600].sum())
+    assert (middle > 0.2) == (scale > 0) or scale == 0
+    drawn, _ = times.sample(N, seeded())
+    assert abs(float(((drawn > 0.4) & (drawn < 0.6)).float().mean()) - middle) < 0.01
+
+
+@pytest.mark.parametrize("scale", [-1.01, 2 / (math.pi - 2) + 1e-6])
+def test_mode_weighted_times_that_would_turn_back_are_refused(scale):
+    u = torch.linspace(0, 1, 20_001).double()
+    share = 1 - u - scale * (torch.cos(math.pi / 2 * u) ** 2 - 1 + u)
+    assert scale > 0 or (share.diff() > 0).any()  # the paper's interval is the whole one
+    with pytest.raises(ValueError, match="scale .* is not valid; it should be a number from -1 to"):
+        TIMES["mode"](Flow(), scale)
+
+
+def test_cosmap_draws_uniform_angles():
+    """2 / (pi (1 - 2t + 2t^2)) on flow (2403.03206, section 3.1); uniform where alpha = cos."""
+    t, chances = TIMES["cosmap"](Flow()).density()
+    want = 2 / (math.pi * (1 - 2 * t + 2 * t**2))
+    torch.testing.assert_close((1000 * chances)[1:-1], want[1:-1], rtol=1e-5, atol=0)
+    drawn, _ = TIMES["cosmap"](VPSDE()).sample(N, seeded())
+    angle = torch.atan(VPSDE().rho(drawn.double()))
+    assert float((angle.sort()[0] - torch.linspace(0, math.pi / 2, N)).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("process", [Flow(), EDM()], ids=["flow", "edm"])
+@pytest.mark.parametrize("name", TIMES)
+def test_no_time_and_no_weight_is_infinite_at_the_ends(name, process):
+    """The ends themselves may be drawn: flow without noise, or without signal."""
+    t, weight = TIMES[name](process).sample(N, seeded())
+    low, high = (torch.tensor(end) for end in process.t_train)
+    t = torch.cat([t, low[None], high[None]])
+    assert weight.isfinite().all() and t.isfinite().all()
+    assert (t >= low).all() and (t <= high).all()
+    x0, noise = torch.randn(2, len(t), 1, 1, 1, generator=seeded())
+    for predicts in ("velocity", "v", "x0"):
+        denoiser = Denoiser(Zero(), process, predicts)
+        losses = LOSSES["simple"](denoiser, x0, t, noise)
+        for part in WEIGHTS.parts.values():
+            factor = part.make({}, process=process, t=t, predicts=predicts)
+            assert (losses * factor.float()).isfinite().all(), (predicts, part)
+
+
+class Zero(nn.Module):
+    """Answers nothing."""
+
+    def forward(self, x, t, label=None):
+        return torch.zeros_like(x)
+
+
 def test_densities_that_do_not_fit_are_refused():
-    for name in ("under", "lognormal_sigma"):
+    for name in ("under", "lognormal_sigma", "cosmap"):
         with pytest.raises(ValueError, match=f"density of times {name} is defined for processes"):
             TIMES[name](CLD())
     with pytest.raises(ValueError, match="std 0 is not valid; it should be a number above 0"):

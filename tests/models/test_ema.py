@@ -1,5 +1,6 @@
 """Averages of weights, against the DDIM repo's and by their own laws."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,22 @@ def test_what_does_not_belong_together_is_refused():
 def test_bad_rates(rates):
     with pytest.raises(ValueError, match="ema_rate"):
         EMA(random_net(), rates)
+
+
+def test_ramp_up_bounds_the_half_life_by_the_images_seen():
+    """EDM's formula, in images: half-life min(H, ratio * seen), seen before the update."""
+    p = nn.ParameterList([nn.Parameter(torch.zeros((), dtype=torch.float64))])
+    p[0].data.fill_(7.0)
+    batch, half_life, ratio = 512, 50_000, 0.05
+    ema, want = EMA(p, 0.5 ** (batch / half_life), rampup=ratio), 7.0
+    for t in range(3000):
+        with torch.no_grad():
+            p[0].fill_(math.sin(t))
+        ema.update(p)
+        beta = 0.5 ** (batch / max(min(half_life, ratio * t * batch), 1e-8))
+        want = beta * want + (1 - beta) * math.sin(t)
+        assert abs(ema.weights()["0"].item() - want) < 1e-12
+    with pytest.raises(ValueError, match="rampup 0 is not valid; it should be a number above 0"):
+        EMA(p, 0.9, rampup=0)
+    with pytest.raises(ValueError, match="'rampup': 0.05"):
+        EMA(p, ema.names, rampup=None).load_state_dict(ema.state_dict())

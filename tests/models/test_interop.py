@@ -41,6 +41,12 @@ def diffusers_folder(folder, weights=None, end="safetensors", **changes):
     return folder
 
 
+def write_scheduler(folder, name, **config):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"_class_name": name, **config})
+    (folder / "scheduler_config.json").write_text(text)
+
+
 def old_names(weights):
     """The attention names that diffusers wrote before 2023."""
     pairs = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value.")]
@@ -55,8 +61,11 @@ def old_names(weights):
 
 def test_the_ddim_training_list_gives_its_average():
     weights, info = read(GOLDEN / "ckpt.pth")
-    assert (info["layout"], info["weights"], info["options"]) == ("ddim", "ema", None)
-    network = build("ddpm", **LEGACY)
+    assert [info[key] for key in ("layout", "weights", "step")] == ["ddim", "ema", 2]
+    assert "attn_resolutions" not in info["options"]
+    weights, info = read(GOLDEN / "ckpt.pth", side=LEGACY["image_size"])
+    assert info["options"].items() <= LEGACY.items()
+    network = build("ddpm", image_size=LEGACY["image_size"], **info["options"])
     load_foreign(network, weights, info["layout"])
     _, z = arrays("legacy")
     assert worst(network, z, "out/y_ema") < 2e-5
@@ -91,6 +100,7 @@ def test_a_converted_ddpm_model(tmp_path, prefix):
 def test_a_diffusers_folder(tmp_path, old, end, inside):
     weights, z = arrays("diffusers_tiny")
     diffusers_folder(tmp_path / inside, old_names(weights) if old else weights, end)
+    write_scheduler(tmp_path / "scheduler" if inside else tmp_path, "DDPMScheduler")
     weights, info = read(tmp_path)
     assert info["layout"] == "diffusers"
     network = build("ddpm", **info["options"])
@@ -144,7 +154,7 @@ def test_weights_that_do_not_fit_are_counted_and_nothing_is_loaded():
 
 def test_unknown_layout_and_networks_that_diffusers_lacks():
     network = build("ddpm", **LEGACY)
-    with pytest.raises(ValueError, match="keras is unknown; it should be ddim, diffusers or adm"):
+    with pytest.raises(ValueError, match="keras is unknown; it should be ddim, diffusers, adm"):
         load_foreign(network, {}, "keras")
     with pytest.raises(ValueError, match="resamp_with_conv"):
         export(build("ddpm", **{**LEGACY, "resamp_with_conv": False}), "diffusers")

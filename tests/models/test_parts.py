@@ -11,7 +11,7 @@ PARTS = [p for r in (NETWORKS, EXTRACTORS, OPTIMIZERS) for p in r.parts.values()
 
 
 def test_names():
-    assert list(NETWORKS) == ["adm", "ddpm", "ncsnpp"]
+    assert list(NETWORKS) == ["adm", "ddpm", "dhariwal", "dit", "ncsnpp", "song"]
     assert sorted(EXTRACTORS) == ["classifier", "inception"]
     assert list(OPTIMIZERS) == ["Adam", "AdamW"]
 
@@ -26,7 +26,8 @@ def test_every_part_states_its_facts(part):
 @pytest.mark.parametrize("part", NETWORKS.parts.values(), ids=str)
 def test_the_shape_of_a_network_is_made_of_its_options(part):
     assert set(part.facts.shape) <= set(part.options)
-    assert set(part.facts.shape.values()) == {"side", "channels", "answer", "classes"}
+    told = {"augment"} if "augment_dim" in part.options else set()
+    assert set(part.facts.shape.values()) == {"side", "channels", "answer", "classes"} | told
 
 
 def test_options_of_the_extractors():

@@ -41,7 +41,7 @@ def flat(value, name: str = "") -> dict[str, object]:
 
 def same(first: Path, second: Path, step: int = LAST) -> None:
     a, b = (flat(checkpoint.load(checkpoint.path_of(run, step))) for run in (first, second))
-    kept = ("/network", "/ema", "/optimizer", "/step", "/times")
+    kept = ("/network", "/ema", "/powers", "/optimizer", "/step", "/times")
     ours = {k for k in a if k.startswith(kept)}
     assert len(ours) > 20
     assert ours == {k for k in b if k.startswith(kept)}
@@ -67,6 +67,10 @@ CASES = {
     "annealed": [
         *("--optim.anneal", "inverse_sqrt:30"),
         *("--model.ema_rate", "null", "--model.ema_half_life", "20"),
+    ],
+    "edm": [
+        *("--model.ema_warmup", "false", "--model.ema_rampup", "0.05"),
+        *("--model.ema_powers", "[0.05,0.1]"),
     ],
     "workers": ["--data.num_workers", "2", "--data.in_memory", "false"],
     "bf16": ["--training.precision", "bf16", "--training.channels_last", "true"],

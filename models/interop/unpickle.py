@@ -1,0 +1,235 @@
+"""Reader of pickled networks (`network-snapshot*.pkl` of EDM and EDM2) that runs nothing of theirs.
+
+A pickle is a program: it names functions and calls them. Here every name that it may call stands in
+`_NAMES` with a stand-in of this file; no module that a pickle names is imported, and a name outside
+the list ends the reading. A network becomes a `Record`: the name of its class, and its attributes.
+"""
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# They would reach registered extensions, objects outside the file, or a memo of any size.
+_REFUSED = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"}
+_MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
+
+
+class UnsafeError(ValueError):
+    """A pickle that names something outside the allow-list, or uses the list in another way than
+    files of networks do; one line.
+    """
+
+
+class Record:
+    """An object of another program that is not made: the name of its class and its attributes."""
+
+    __slots__ = ("class_name", "state")
+    class_name: str
+    state: dict[str, Any]
+
+    def __new__(cls, *_arguments: Any) -> "Record":  # a pickle makes containers without __init__
+        made = super().__new__(cls)
+        made.class_name, made.state = cls.__name__, {}
+        return made
+
+    def __init__(self, class_name: str = "", state: Any = None) -> None:
+        self.class_name = class_name or self.class_name
+        self.__setstate__({} if state is None else state)
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+            raise UnsafeError(f"gives a {self.class_name} a state that is no dictionary of names")
+        self.state = dict(state)
+
+
+class Weight:
+    """A tensor of the file, beyond the reach of the pickle."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise UnsafeError("sets the state of a tensor")
+
+
+class _Dict(dict):
+    """Any kind of dictionary; attributes of its own are dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Dtype:
+    """A dtype of numpy that holds numbers: its letter and size, then its byte order."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: Any, *_flags: Any) -> None:
+        if not isinstance(code, str) or code not in _NUMBERS:
+            raise UnsafeError(f"asks for numbers of the kind {str(code)[:20]!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+_NUMBERS = [kind + size for kind in "iuf" for size in "1248" if kind + size != "f1"] + ["b1"]
+
+
+class _Array:
+    """An array of numpy: empty, until its state is set."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = np.zeros(0)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, by_columns, content = state
+        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
+            raise UnsafeError("gives an array of numpy a content that is no numbers")
+        flat = np.frombuffer(content, dtype.dtype)
+        self.value = flat.reshape(shape, order="F" if by_columns else "C")
+
+
+class _Function:
+    """A function of this file under the name that a pickle has for it; it has no attributes."""
+
+    __slots__ = ("_called",)
+    _called: Callable[..., Any]
+
+    def __init__(self, called: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_called", called)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._called(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise UnsafeError("sets an attribute of a function")
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise UnsafeError("sets the state of a function")
+
+
+def _persistent(meta: Any) -> Record:
+    """An object of `torch_utils.persistence`. Its source text (`module_src`) is left unread."""
+    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
+        raise UnsafeError("holds a persistent object without the name of its class")
+    return Record(meta["class_name"], meta.get("state"))
+
+
+def _storage(content: Any) -> Weight:
+    """A storage, flat, from the bytes of a file of PyTorch inside the pickle."""
+    if not isinstance(content, bytes):
+        raise UnsafeError("asks for a storage of something else than bytes")
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as err:  # a damaged storage fails in every way there is
+        raise UnsafeError("holds a tensor that is damaged, or more than numbers") from err
+    if not isinstance(found, torch.TypedStorage):
+        raise UnsafeError("asks for a storage of something else than numbers")
+    return Weight(torch.tensor([], dtype=found.dtype).set_(found))
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Weight:
+    """A tensor (size) over a storage. No number of the storage may be repeated without end."""
+    whole = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
+    numbers = (offset, *size, *stride) if whole else ()
+    if not isinstance(storage, Weight) or not whole or not all(map(_natural, numbers)):
+        raise UnsafeError("holds a tensor without a storage or a shape")
+    flat = storage.tensor.flatten()
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 not in size and (last >= len(flat) or np.prod(size, dtype=object) > len(flat)):
+        raise UnsafeError(f"holds a tensor {tuple(size)} that its {len(flat)} numbers do not fill")
+    return Weight(flat.as_strided(size, stride, offset))
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**48
+
+
+def _parameter(data: Any, *_rest: Any) -> Weight:
+    if not isinstance(data, Weight):
+        raise UnsafeError("holds a parameter that is no tensor")
+    return data
+
+
+def _number(dtype: Any, content: Any = b"") -> int | float | bool:
+    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
+        raise UnsafeError("holds a number of numpy that is none")
+    (value,) = np.frombuffer(content, dtype.dtype)
+    return value.item()
+
+
+def _containers() -> dict[str, type[Record]]:
+    """Containers of torch.nn, which a pickle makes by their class."""
+    names = ("ModuleDict", "ModuleList", "Sequential", "ParameterDict", "ParameterList")
+    place = "torch.nn.modules.container"
+    return {f"{place}.{name}": type(name, (Record,), {"__slots__": ()}) for name in names}
+
+
+_NAMES: Mapping[str, Any] = {
+    "collections.OrderedDict": _Dict,
+    "dnnlib.util.EasyDict": _Dict,
+    "builtins.set": set,
+    "torch_utils.persistence._reconstruct_persistent_obj": _Function(_persistent),
+    "torch.storage._load_from_bytes": _Function(_storage),
+    "torch._utils._rebuild_tensor_v2": _Function(_tensor),
+    "torch._utils._rebuild_parameter": _Function(_parameter),
+    "torch.Size": tuple,
+    "numpy.dtype": _Dtype,
+    "numpy.ndarray": _Array,
+    **_containers(),
+    **{
+        f"numpy.{core}.multiarray.{name}": _Function(made)
+        for core in ("core", "_core")
+        for name, made in (("scalar", _number), ("_reconstruct", lambda *_: _Array()))
+    },
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = _NAMES.get(f"{module}.{name}")
+        if found is None:
+            raise UnsafeError(f"names {_shown(module)}.{_shown(name)}, which no network needs")
+        return found
+
+
+def _shown(name: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in name[:80])
+
+
+def unpickle(content: bytes) -> Any:
+    """Read a pickle into plain containers, numbers, text, `Weight`s and `Record`s.
+
+    Raises ValueError with one line, to follow the name of the file, for anything else.
+    """
+    try:
+        _scan(content)
+        found = _Unpickler(io.BytesIO(content)).load()
+    except UnsafeError as err:
+        raise ValueError(f"not opened for safety: it {err}") from err
+    except Exception as err:  # a damaged pickle fails in every way there is
+        raise ValueError(f"damaged, or no pickle of a network ({type(err).__name__})") from err
+    return found
+
+
+def _scan(content: bytes) -> None:
+    """Check every instruction before one is carried out."""
+    for count, (code, argument, _) in enumerate(pickletools.genops(content)):
+        if code.name in _REFUSED:
+            raise UnsafeError(f"holds the instruction {code.name}, which no network needs")
+        if code.name in _MEMO and isinstance(argument, int) and argument > count:
+            raise UnsafeError("asks for more memory than it can fill")
