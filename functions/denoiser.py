@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from configs.parts import require
 from configs.values import Positive
 from functions.basis import silent
+from functions.clips import Clip
 from functions.coefficients import At
 from functions.plan import Basis, accumulate, shaped
 from functions.predictions import NEED_SIGNAL, Predicts, noise_condition
@@ -38,8 +39,8 @@ class Denoiser(nn.Module):
         x0 (2202.00512), "velocity" = eps - x0 of flow matching (2210.02747), "edm" the network of
         EDM's preconditioning: it sees x at unit variance and log(sigma/alpha)/4 for the time, and
         answers F of x0 = c_skip x + c_out F (2206.00364, eq. 7).
-    clip: bound of the pixels of the predicted clean image, None for no bound. It acts in `eps` and
-        `x0`, which samplers ask, never in the training target.
+    clip: bound of the pixels of the predicted clean image, or another `Clip`, None for no bound. It
+        acts in what samplers ask, `eps`, `x0` and `velocity`, never in the training target.
     mixed: linear function of x that is added to the answer, so that the sum follows the size of x
         however far x strays. "none": nothing. "normal": the noise expected for standard normal data
         (the mixed score of LSGM, 2106.05931, with a fixed weight). "velocity": R^-1 (0, v), the
@@ -60,7 +61,7 @@ class Denoiser(nn.Module):
         network: nn.Module,
         process: Process,
         predicts: Predicts = "eps",
-        clip: Positive | None = None,
+        clip: Positive | Clip | None = None,
         mixed: Mixed = "none",
         variance: Variance = "large",
     ) -> None:
@@ -76,7 +77,7 @@ class Denoiser(nn.Module):
         self.network = network
         self.process = process
         self.predicts = predicts
-        self.clip = clip
+        self.clip = clip if clip is None or isinstance(clip, Clip) else Clip(clip)
         self.mixed = mixed
         self.variance = variance
         self.label: Tensor | None = None
@@ -139,8 +140,10 @@ class Denoiser(nn.Module):
         return accumulate(apply(of_noise, noise), of_clean, self.process.lift(x0))
 
     def eps(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """Noise in x, shaped like x; where clip is set, the noise that fits the clipped x0."""
-        if self.clip is None:
+        """Noise in x, shaped like x; where clip is set, the noise that fits the clipped x0, unless
+        the clip keeps the noise: see `moved`.
+        """
+        if self.clip is None or self.clip.keep_eps:
             return self.raw_eps(x, t, label)
         return self._at(t).noise(x, self.x0(x, t, label))
 
@@ -198,9 +201,16 @@ class Denoiser(nn.Module):
         of_answer, of_x = self._at(t).to_clean(self.predicts)
         return accumulate(apply(of_x, x), of_answer, prediction)
 
-    def clipped(self, clean: Tensor, bound: float) -> Tensor:
-        """Clean state whose pixels lie in [-bound, bound]."""
-        return self.process.lift(self.process.drop(clean).clamp(-bound, bound))
+    def clipped(self, clean: Tensor, clip: Clip) -> Tensor:
+        """Clean state whose pixels are clipped."""
+        return self.process.lift(clip(self.process.drop(clean)))
+
+    def moved(self, x: Tensor, t: float, eps: Tensor) -> Tensor:
+        """State with noise eps, as x has, and the clipped clean state in place of its own."""
+        assert self.clip is not None
+        at = self._at(t)
+        clean = self.clipped(at.clean(x, eps), self.clip)
+        return accumulate(apply(at.factor, eps), at.mean, clean)
 
     def _at(self, t: Tensor | float) -> At:
         """Coefficients at t. Those of single times are kept: a plan asks for them again."""

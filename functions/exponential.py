@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from functions.basis import ScalarSide, Side
-from functions.plan import Basis
 from functions.process import Process, Scalar
+
+InLambda = Literal["x0", "eps"]  # what is a polynomial in lambda
 
 _V, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(48))
 _V, _WEIGHTS = (_V + 1) / 2, _WEIGHTS / 2  # Gauss-Legendre on [0, 1]
@@ -88,8 +90,8 @@ def in_lambda(
     process: Scalar,
     times: Tensor,
     s: Tensor,
-    basis: Basis = "eps",
-    rate: int = 1,
+    basis: InLambda = "eps",
+    rate: float = 1.0,
     adapt: Callable[[list[Tensor], Tensor], list[Tensor]] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Row as of `in_time` with u = lambda = log(alpha/sigma): DPM-Solver (2206.00927, eq. 3.4) for
@@ -98,7 +100,7 @@ def in_lambda(
     At the clean end, and where there is no signal, lambda is infinite: a step to or from there
     takes one time only.
 
-    rate: 1 for the ODE, 2 for the SDE of DPM-Solver++.
+    rate: 1 for the ODE, 1 + lam^2 with lam^2 of the noise of DPM-Solver++'s SDE.
     adapt(moments, h): the moments as a paper approximates them, h = lambda_s - lambda_t.
     """
     rho, end, alpha = process.rho(times), process.rho(s), process.alpha(s)
@@ -106,7 +108,7 @@ def in_lambda(
     h = -torch.log(end) - lam[0]
     if basis == "eps":
         A, first = process.psi(times[0], s), alpha * (end - rho[0])
-        scale, speed = process.sigma(s), -1
+        scale, speed = process.sigma(s), -1.0
     else:
         A = process.reversed(times[0], s, math.sqrt(rate - 1))
         first, scale, speed = -alpha * torch.expm1(-rate * h), alpha, rate

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from configs.parts import require
-from configs.values import PositiveOrZero
+from configs.values import PositiveOrZero, Share
 from functions.denoiser import Answer, Denoiser, Scaled
 from functions.process import Process, Scalar
 from functions.rows import need_scalar
@@ -24,6 +24,8 @@ class Guided(Denoiser):
     no_class: the other is the denoiser itself, told this label (2207.12598). Both answers come from
         one batch of twice the rows.
     guide: the other is a weaker denoiser of the same process, told the same label (2406.02507).
+    rescale: share by which a guided prediction is scaled back to the standard deviation, over an
+        image, of the denoiser's own (2305.08891, eq. 15 and 16).
 
     Where W is 0 or 1 only one of the two is asked. A learned variance is the denoiser's own, but
     the other's where W is 0. Raises ValueError for numbers out of range, for an interval on a
@@ -39,10 +41,11 @@ class Guided(Denoiser):
         high: float = math.inf,
         no_class: int | None = None,
         guide: Denoiser | None = None,
+        rescale: Share = 0.0,
     ) -> None:
         if guide is None and no_class is None:
             raise ValueError("guidance needs a label that means no class, or a guide")
-        require(Guided, weight=weight, low=low)
+        require(Guided, weight=weight, low=low, rescale=rescale)
         if not low < high:
             raise ValueError(
                 f"an interval of guidance has low below high, not {low:g} and {high:g}"
@@ -63,7 +66,7 @@ class Guided(Denoiser):
             variance=denoiser.variance,
         )
         self.inner, self.guide, self.no_class = denoiser, guide, no_class
-        self.weight, self.low, self.high = float(weight), low, high
+        self.weight, self.low, self.high, self.rescale = float(weight), low, high, rescale
 
     def ask(self, x: Tensor, t: Tensor | float, label: Tensor | None = None) -> Answer:
         """Guided prediction at state x (B, ...), and the denoiser's v."""
@@ -76,7 +79,15 @@ class Guided(Denoiser):
         own, other = self._both(x, t, label)
         if isinstance(weight, Tensor):  # one for each state
             weight = weight.to(x).view(-1, *[1] * (x.ndim - 1))
-        return Answer(other + weight * (own.prediction - other), own.v)
+        guided = other + weight * (own.prediction - other)
+        return Answer(self._rescaled(guided, own.prediction), own.v)
+
+    def _rescaled(self, guided: Tensor, own: Tensor) -> Tensor:
+        """Guided prediction, scaled back as `rescale` says."""
+        if self.rescale == 0:
+            return guided
+        sizes = [x.flatten(1).std(1).view(-1, *[1] * (x.ndim - 1)) for x in (own, guided)]
+        return guided * (1 + self.rescale * (sizes[0] / sizes[1] - 1))
 
     def rows(self, t: Tensor | float) -> int:
         """Rows that networks answer for each state at t."""

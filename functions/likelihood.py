@@ -14,6 +14,7 @@ from torch import Tensor
 
 from configs.values import Positive
 from functions.chain import Chain, along
+from functions.clips import Clip
 from functions.denoiser import Answer, Denoiser
 from functions.rows import need_preserving
 
@@ -95,7 +96,7 @@ def step_bits(
     """
     t = float(chain.t[row]) if isinstance(row, int) else chain.t[row]
     clean = denoiser.clean_of(x, asked.prediction, t)
-    clean = clean if clip is None else denoiser.clipped(clean, clip)
+    clean = clean if clip is None else denoiser.clipped(clean, Clip(clip))
     of_x0, of_x, true = (along(c[row], x) for c in (chain.of_x0, chain.of_x, chain.log_posterior))
     log_var = chain.log_variance(denoiser.variance, asked.v, row)
     log_var = log_var if log_var.ndim == x.ndim else along(log_var, x)

@@ -112,6 +112,7 @@ GRIDS: Registry[Callable[..., Any], GridFacts] = Registry(
 SCALES: Registry[Callable[..., Any], Facts] = Registry(
     "eps scale", Facts, ("process",), called=True
 )
+CLIPS: Registry[Callable[..., Any], Facts] = Registry("clip", Facts)
 METRICS: Registry[Callable[..., Any], MetricFacts] = Registry(
     "metric", MetricFacts, ("seen",), called=True
 )

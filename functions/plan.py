@@ -67,6 +67,7 @@ class Stage:
         answered by the network beside h (half log(beta/betatilde), 2102.09672, eq. 15).
     evaluate: whether the network is first asked at (current state, t).
     commit: whether the result ends a step: it is yielded, and the next step begins there.
+    X: {j: coefficient} of the state in which an earlier step began, at stage j.
     """
 
     t: float
@@ -77,6 +78,7 @@ class Stage:
     evaluate: bool = True
     commit: bool = True
     spread: Tensor | None = None
+    X: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Plan:
 
     def _check(self, i: int, stage: Stage) -> None:
         where = f"stage {i} (t {stage.t:g} -> {stage.s:g})"
-        for coef in (stage.A, *stage.B.values(), *([] if stage.C is None else [stage.C])):
+        drawn = [] if stage.C is None else [stage.C]
+        for coef in (stage.A, *stage.B.values(), *stage.X.values(), *drawn):
             if coef.dtype != torch.float64 or coef.ndim < 2 or coef.shape[-1] != coef.shape[-2]:
                 raise ValueError(f"{where}: a coefficient is a float64 tensor (*S, k, k)")
             if not coef.isfinite().all():
@@ -112,6 +115,9 @@ class Plan:
         for j in stage.B:
             if not 0 <= j <= i or not self.stages[j].evaluate:
                 raise ValueError(f"{where}: uses the answer of stage {j}, which does not exist yet")
+        for j in stage.X:
+            if not 0 <= j < i or (j and not self.stages[j - 1].commit):
+                raise ValueError(f"{where}: uses the state at stage {j}, where no step began")
         if stage.spread is not None and (stage.C is None or not stage.evaluate):
             raise ValueError(f"{where}: a learned variance needs noise and an evaluation")
         if i and stage.evaluate and stage.t != self.stages[i - 1].s:
@@ -134,6 +140,7 @@ class Plan:
 
 def _row(i: int, stage: Stage) -> str:
     terms = [f"{_show(stage.A)} x", *(f"{_show(c)} h{j}" for j, c in sorted(stage.B.items()))]
+    terms += [f"{_show(c)} x{j}" for j, c in sorted(stage.X.items())]
     if stage.C is not None:
         spread = "" if stage.spread is None else f" exp({_show(stage.spread)} frac)"
         terms.append(f"{_show(stage.C)} z{spread}")
@@ -158,6 +165,7 @@ def solve(
     x: Tensor,
     randn: Callable[[Tensor], Tensor] = torch.randn_like,
     project: Callable[[Tensor, float], Tensor] | None = None,
+    move: Callable[[Tensor, float, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Run a plan from state x and yield the state after every committed stage; the last one is the
     sample. dtype and device are those of x.
@@ -166,14 +174,22 @@ def solve(
         a learned variance (`plan.learned`) the pair (answer, frac), both shaped like x.
     randn(x): noise shaped like x, drawn once per stage that has C.
     project(x, s): replaces every new state, if given (inpainting).
+    move(x, t, answer): replaces the state in which a step begins, if given, once the network
+        answered (clipping that keeps the noise).
     """
-    last_use = {j: i for i, stage in enumerate(plan.stages) for j in stage.B}
+    # answers[j] is that at stage j, answers[~j] the state in which stage j's step began
+    uses = [{**s.B, **{~j: coef for j, coef in s.X.items()}} for s in plan.stages]
+    last_use = {j: i for i, used in enumerate(uses) for j in used}
     base, answers, frac = x, dict[int, Tensor](), None
     for i, stage in enumerate(plan.stages):
         if stage.evaluate:
             answers[i], frac = _asked(predict, x, stage.t, plan.learned)
+            if move is not None and x is base:
+                base = move(x, stage.t, answers[i])
+        if ~i in last_use:
+            answers[~i] = base
         x = apply(stage.A, base)
-        for j, coef in stage.B.items():
+        for j, coef in uses[i].items():
             x = accumulate(x, coef, answers[j])
         if stage.C is not None:
             z = randn(x)

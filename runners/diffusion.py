@@ -68,7 +68,7 @@ class Diffusion:
 
     def export(self) -> None:
         """Write the model as a folder for other programs; upload it where asked."""
-        export(self.config, self.options)
+        self.ranks.on_first(lambda: export(self.config, self.options))
 
     def print_plan(self) -> None:
         """Print the coefficients of the walk that would be taken, for a picture too."""

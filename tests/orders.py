@@ -47,6 +47,12 @@ ORDERS = [  # (sampler, options, order of the global error)
     *[("unipc", {"order": q, "variant": v}, q + 1) for v in ("bh1", "bh2") for q in (1, 2, 3)],
     *[("unipc", {"order": q, "corrector": False}, q) for q in (1, 2, 3)],
     ("unipc", {"order": 2, "basis": "eps"}, 3),
+    *[("dpm_single", {"order": q, "basis": b}, q) for q in (1, 2, 3) for b in ("x0", "eps")],
+    *[("dpm_single", {"order": q, "exact": True}, q) for q in (2, 3)],
+    ("heun", {"step": "dpm2"}, 2),
+    ("heun", {"step": "euler"}, 1),
+    ("classical", {"method": "heun"}, 2),
+    *[("classical", {"method": method}, 4) for method in ("rk4", "fon")],
 ]
 # Where an order is seen late, or from above: higher weights on the row of DDIM come down to their
 # second order late, half a moment counts little, degree 3 is exact to rounding early.

@@ -138,7 +138,8 @@ def _add_sample(group: Group) -> None:
         nargs="?",
         const="",
         metavar="SOURCE",
-        help="weights from a file, a diffusers folder or a hub id; alone: the published EMA model",
+        help="weights from a file of any program, a diffusers folder or a hub id; alone: the "
+        "published EMA model",
     )
     group.add_argument(
         "-i",
@@ -161,7 +162,7 @@ def _add_sample(group: Group) -> None:
     length = "EDM2's average of this length, such as 0.03, from the run's snapshots"
     _key(group, "--ema_length", "sampling.ema_length", "LENGTH", length)
     _key(group, "--class", "sampling.classes", "SPEC", "all, 3 or 3,5: image by image in turn")
-    weight = "2, or 2:0.2-0.8: away from no class; between these noise levels sigma/alpha only"
+    weight = "2, or 2:0.2-0.8 in noise levels sigma/alpha, or 2:rescale=0.7: away from no class"
     _key(group, "--guidance", "sampling.guidance", "SPEC", weight)
     weaker = "DOC[:STEP] or a file: a weaker model to be guided away from, in place of no class"
     _key(group, "--guide", "sampling.guide", "SPEC", weaker)

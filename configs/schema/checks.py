@@ -100,6 +100,7 @@ def _specs(config: Config) -> list[Problem]:
         ("sampling.sample_type", specs.sampler, sampling.sample_type),
         ("sampling.skip_type", specs.grid, sampling.skip_type),
         ("sampling.eps_scale", specs.scale, sampling.eps_scale),
+        *([("sampling.clip", specs.clip, sampling.clip)] if isinstance(sampling.clip, str) else []),
         ("evaluation.features", specs.extractor, evaluation.features),
         *(("evaluation.metrics", specs.metric, text) for text in evaluation.metrics or ()),
     ]

@@ -16,17 +16,21 @@ from configs.values import either, show
 if TYPE_CHECKING:
     from configs.schema import Config
 
-NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"
-GUIDANCE = re.compile(rf"{NUMBER}(?::{NUMBER}-{NUMBER})?")
+NUMBER = r"(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"
+LEVELS = rf"(?P<low>{NUMBER})-(?P<high>{NUMBER})"
+GUIDANCE = re.compile(rf"(?P<weight>{NUMBER})(?::{LEVELS})?(?::rescale=(?P<rescale>{NUMBER}))?")
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """Weight of the guidance, and the noise levels sigma/alpha between which it acts."""
+    """Weight of the guidance, the noise levels sigma/alpha between which it acts, and the share by
+    which its answers are scaled back (see `functions.guidance`).
+    """
 
     weight: float
     low: float = 0.0
     high: float = math.inf
+    rescale: float = 0.0
 
     @property
     def everywhere(self) -> bool:
@@ -35,19 +39,24 @@ class Guidance:
 
     def __str__(self) -> str:
         levels = "" if self.everywhere else f":{show(self.low)}-{show(self.high)}"
-        return f"{show(self.weight)}{levels}"
+        scaled = f":rescale={show(self.rescale)}" if self.rescale else ""
+        return f"{show(self.weight)}{levels}{scaled}"
 
 
 def read_guidance(text: str | float) -> Guidance:
-    """Read `W` or `W:LOW-HIGH`. Raises ValueError with one line."""
+    """Read `W`, `W:LOW-HIGH` and either with `:rescale=SHARE`. Raises ValueError with one line."""
     found = GUIDANCE.fullmatch(show(text).strip())
-    numbers = [float(number) for number in found.groups() if number] if found else []
-    if not numbers or numbers[1:] != sorted(set(numbers[1:])) or math.inf in numbers:
+    said = (
+        {key: float(number) for key, number in found.groupdict().items() if number} if found else {}
+    )
+    asked = Guidance(**said) if said else Guidance(math.inf)
+    if math.inf in (asked.weight, *said.values()) or asked.low >= asked.high or asked.rescale > 1:
         raise ValueError(
             f"{show(text)} is not valid; it should be a weight, at least 0, and may name the noise "
-            "levels between which it acts, as in 2 or 2:0.2-0.8"
+            "levels between which it acts, as in 2 or 2:0.2-0.8, and a share from 0 to 1 by which "
+            "it is scaled back, as in 7.5:rescale=0.7"
         )
-    return Guidance(*numbers)
+    return asked
 
 
 def read_classes(text: str | int | None, count: int) -> tuple[int, ...]:

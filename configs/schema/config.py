@@ -41,9 +41,14 @@ Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 @dataclass(frozen=True)
 class Sampler(specs.Spec):
-    """Spec of a sampler. clip: keep the predicted x0 in [-1, 1]."""
+    """Spec of a sampler. clip: how the predicted x0 is kept in range, None for not at all."""
 
-    clip: bool = False
+    clip: specs.Spec | None = None
+
+    @property
+    def clipping(self) -> bool | str:
+        """The clip as a record holds it: false, true, or its spec."""
+        return str(self.clip) if self.clip and str(self.clip) != "static" else bool(self.clip)
 
 
 class Config(Section):
@@ -72,18 +77,18 @@ class Config(Section):
         self,
         network: nn.Module,
         process: Process,
-        clip: bool = False,
+        clip: specs.Spec | None = None,
         variance: str | None = None,
     ) -> Denoiser:
-        """The network as the process' denoiser. clip: keep x0 in [-1, 1]. variance: of a reverse
-        step, where it is not that of model.var_type. Raises ValueError where the process has no
-        such prediction, mixed score or variance.
+        """The network as the process' denoiser. clip: how x0 is kept in range. variance: of a
+        reverse step, where it is not that of model.var_type. Raises ValueError where the process
+        has no such prediction, mixed score or variance.
         """
         from functions.denoiser import Denoiser
 
-        how, bound = self.diffusion, 1.0 if clip else None
+        how, kept = self.diffusion, None if clip is None else clip.build(**clip.options)
         chosen: Any = variance or self.model.var_type.removeprefix("fixed")
-        return Denoiser(network, process, how.predicts, bound, how.mixed_score, chosen)
+        return Denoiser(network, process, how.predicts, kept, how.mixed_score, chosen)
 
     @property
     def no_class(self) -> int | None:
@@ -149,7 +154,8 @@ class Config(Section):
         for key, value in said.items():
             if key in spec.part.options and key not in spec.given:
                 spec = spec.with_option(key, show(value))
-        return Sampler(spec.part, spec.given, spec.name == "ddpm" if clip is None else clip)
+        asked = specs.clip(spec.name == "ddpm" if clip is None else clip)
+        return Sampler(spec.part, spec.given, asked)
 
     def grid(self) -> specs.Spec:
         """The time grid."""
@@ -190,14 +196,15 @@ class Config(Section):
 
     def image_parts(self) -> list[Part[Any, Any]]:
         """The parts that decide an image."""
-        drawn = [self.sampler(), self.grid(), *filter(None, [self.scale()])]
+        sampler = self.sampler()
+        drawn = [sampler, self.grid(), *filter(None, [sampler.clip, self.scale()])]
         return [*self._named("model", "diffusion"), *_parts_of(drawn)]
 
     def parts(self) -> list[Part[Any, Any]]:
         """Every part that the config names."""
         named = [specs.times(self.training.times), specs.weight(self.training.weight)]
         named += [self.sampler(), self.grid(), self.extractor()]
-        named += [*filter(None, [self.scale(), self.anneal()])]
+        named += [*filter(None, [self.sampler().clip, self.scale(), self.anneal()])]
         named += self.metrics() if self.evaluation.metrics else []
         return [*self._named(*PLUGS), *_parts_of(named)]
 

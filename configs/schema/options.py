@@ -20,7 +20,13 @@ SECTIONS: dict[str, type[Plug]] = {
 
 ROOMS = (  # of parts that a config may name
     *("datasets.sources", "models", "models.features", "models.optimizers"),
-    *("functions.anneals", "functions.grids", "functions.loss", "functions.metrics"),
+    *(
+        "functions.anneals",
+        "functions.clips",
+        "functions.grids",
+        "functions.loss",
+        "functions.metrics",
+    ),
     *("functions.process", "functions.samplers", "functions.scales", "functions.times"),
     "functions.weights",
 )

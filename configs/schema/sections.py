@@ -158,7 +158,7 @@ class Training(Section):
 
     def between_snapshots(self, total: int) -> int:
         """Updates from one snapshot of model.ema_powers to the next, in a training of `total`."""
-        return self.ema_snapshot_freq or max(1, total // 32)
+        return self.ema_snapshot_freq or -(-total // 32)
 
 
 class Sampling(Section):
@@ -177,7 +177,7 @@ class Sampling(Section):
     classes: CountOrZero | MaybeText = None  # all, 3 or 3,5; image i has class i mod n of these
     guidance: PositiveOrZero | MaybeText = None  # weight, or such as 2:0.2-0.8 in noise levels
     guide: MaybeText = None  # DOC[:STEP] or a file: a weaker model to be guided away from
-    clip: bool | None = None  # null: as the sampler has it
+    clip: bool | MaybeText = None  # true, or such as dynamic:0.995; null: as the sampler has it
     variance: Literal["large", "small", "learned"] | None = None  # null: as model.var_type has it
     # One of model.ema_rate or model.ema_half_life; none: raw; null: the first.
     ema: Literal["none"] | Rate | Quantity | None = None

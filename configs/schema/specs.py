@@ -121,6 +121,15 @@ def scale(text: str) -> Spec | None:
     return None if text.strip() == "none" else parse(text, SCALES)
 
 
+def clip(text: bool | str) -> Spec | None:
+    """A clip; None for `false`. `true` is `static`."""
+    from functions.clips import CLIPS
+
+    if isinstance(text, bool):
+        return parse("static", CLIPS) if text else None
+    return parse(text, CLIPS)
+
+
 def times(text: str) -> Spec:
     """A density of training times."""
     from functions.times import TIMES

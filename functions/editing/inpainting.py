@@ -62,7 +62,7 @@ def _steps(plan: Plan) -> list[list[Stage]]:
     """Stages of each step down; the answers of a stage are counted from itself, 0 or below."""
     steps, step = list[list[Stage]](), list[Stage]()
     for i, stage in enumerate(plan.stages):
-        if min(stage.B, default=i) < i - len(step):
+        if min([*stage.B, *stage.X], default=i) < i - len(step):
             raise ValueError(
                 "it uses answers of earlier steps, and after a jump back those belong to another "
                 "walk: take a sampler without a memory, such as ddim, ddpm, heun or rho_rk"

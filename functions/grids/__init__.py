@@ -2,6 +2,7 @@
 the end of sampling.
 """
 
+from functions.grids.ays import ays
 from functions.grids.by_noise import karras, logsnr
 from functions.grids.even import ddim_uniform, trailing, uniform
 from functions.grids.power import power, quad

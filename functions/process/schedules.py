@@ -27,6 +27,17 @@ def beta_schedule(schedule: Name, beta_start: Beta, beta_end: Beta, steps: Count
     return betas
 
 
+def zero_snr(betas: np.ndarray) -> np.ndarray:
+    """Betas (steps,) whose alpha is shifted to end at 0 and scaled to begin where it began
+    (2305.08891, algorithm 1). Raises ValueError for a single step, which cannot do both.
+    """
+    if len(betas) < 2:
+        raise ValueError("rescale_zero_snr needs at least 2 steps")
+    alpha = np.sqrt(np.cumprod(1 - betas))
+    alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    return 1 - (alpha / np.append(1.0, alpha[:-1])) ** 2
+
+
 @SCHEDULES.part(title="beta linear in t", paper="2006.11239")
 def linear(start: float, end: float, steps: int) -> np.ndarray:
     """Betas evenly spaced from start to end."""

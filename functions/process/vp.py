@@ -8,9 +8,10 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from configs.parts import require
 from functions.parts import PROCESSES
 from functions.process.base import VariancePreserving
-from functions.process.schedules import Beta, Name, beta_schedule
+from functions.process.schedules import Beta, Name, beta_schedule, zero_snr
 
 
 @PROCESSES.part(
@@ -23,8 +24,12 @@ class VP(VariancePreserving):
     """Variance-preserving process of DDPM (2006.11239, eq. 2 and 4) in discrete time.
 
     Time is the index: t = i is abar[i], i = 0..steps-1, and t = -1 is clean data. Between indices
-    log abar is interpolated linearly. Raises ValueError for options out of range, beta_start above
-    beta_end, and betas outside (0, 1].
+    log abar is interpolated linearly.
+
+    rescale_zero_snr: shift and scale alpha so that the last time has no signal (2305.08891,
+        algorithm 1). Sampling from there needs predicts v or x0.
+
+    Raises ValueError for options out of range, beta_start above beta_end, and betas outside (0, 1].
     """
 
     def __init__(
@@ -33,8 +38,11 @@ class VP(VariancePreserving):
         beta_start: Beta = 1e-4,
         beta_end: Beta = 0.02,
         steps: Annotated[int, Ge(1), Le(1_000_000)] = 1000,
+        rescale_zero_snr: bool = False,
     ) -> None:
-        betas = torch.from_numpy(beta_schedule(schedule, beta_start, beta_end, steps))
+        require(VP, rescale_zero_snr=rescale_zero_snr)
+        found = beta_schedule(schedule, beta_start, beta_end, steps)
+        betas = torch.from_numpy(zero_snr(found) if rescale_zero_snr else found)
         if beta_start > beta_end:
             raise ValueError(f"beta_start {beta_start:g} is above beta_end, {beta_end:g}")
         log_abar = torch.log1p(-betas).cumsum(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from configs.parts import require
 from functions.basis import ScalarSide, scalar_side_of, side_of
-from functions.exponential import in_clock, in_lambda, in_time
+from functions.exponential import InLambda, in_clock, in_lambda, in_time
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
 from functions.plan import Plan
@@ -58,8 +58,8 @@ def deis(
     side = scalar_side_of(need_scalar(process, f"DEIS in {variable}"), steps[0][0])
     row = partial(in_clock, side)
     if variable == "lambda":
-        side = ScalarSide(side.process, "eps" if side.basis == "eps" else "x0")
-        row = partial(in_lambda, side.process, basis=side.basis)
+        basis: InLambda = "eps" if side.basis == "eps" else "x0"
+        side, row = ScalarSide(side.process, basis), partial(in_lambda, side.process, basis=basis)
     stages = multistep(grid, _depth(side, grid, order, variable, lower_order_final), row)
     return checked(process, stages, side.basis)
 

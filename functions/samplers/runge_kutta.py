@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -49,7 +49,12 @@ def rho_rk(
     return checked(process, stages, side.basis)
 
 
-@SAMPLERS.part(title="EDM's Heun with churn", paper="2206.00364", order="2", nfe="2S; vp: 2S - 1")
+@SAMPLERS.part(
+    title="EDM's Heun with churn; DPM-2 and Euler",
+    paper="2206.00364",
+    order="2; step euler: 1",
+    nfe="2S; vp: 2S - 1; step euler: S",
+)
 def heun(
     process: Process,
     grid: Tensor,
@@ -57,20 +62,23 @@ def heun(
     s_min: PositiveOrZero = 0.0,
     s_max: PositiveOrZero = math.inf,
     s_noise: Positive = 1.0,
+    step: Literal["heun", "dpm2", "euler"] = "heun",
 ) -> Plan:
-    """Heun's method with churn (EDM, 2206.00364, algorithm 2), two evaluations a step, one in a
-    step to clean data.
+    """Heun's method in rho = sigma/alpha, with churn (EDM, 2206.00364, algorithm 2), two
+    evaluations a step, one in a step to clean data.
 
     churn: noise that is added before a step, up to rho (1 + min(churn/steps, sqrt(2) - 1)) and
         never beyond the process' first time of sampling. A churned step yields twice: the noised
         state and its end.
     s_min, s_max: interval of rho in which churn acts.
     s_noise: factor on the added noise.
+    step: "heun"; "dpm2" moves with the answer at the geometric middle in rho (DPM-Solver-2);
+        "euler" with the first answer, as does dpm2 from a time without signal.
 
     Raises ValueError for options out of range, s_min above s_max, and s_min, s_max or s_noise
     without churn.
     """
-    require(heun, churn=churn, s_min=s_min, s_max=s_max, s_noise=s_noise)
+    require(heun, churn=churn, s_min=s_min, s_max=s_max, s_noise=s_noise, step=step)
     if s_min > s_max or (churn == 0 and (s_min, s_max, s_noise) != (0.0, math.inf, 1.0)):
         raise ValueError("s_min, s_max and s_noise need churn above 0, and s_min <= s_max")
     steps, stages = pairs(grid), list[Stage]()
@@ -80,11 +88,21 @@ def heun(
             t = _churned(stages, need_scalar(process, "churn"), t, gain, s_noise)
         i = len(stages)
         A, B = transfer(process, t, s, basis)
-        last = not process.factor(s).any()
-        stages.append(Stage(float(t), float(s), A, {i: B}, commit=last))
-        if not last:
-            stages.append(Stage(float(s), float(s), A, {i: B / 2, i + 1: B / 2}))
+        middle = _middle(need_scalar(process, "step dpm2"), t, s) if step == "dpm2" else s
+        if step == "euler" or not process.factor(s).any() or middle == t:
+            stages.append(Stage(float(t), float(s), A, {i: B}))
+            continue
+        there, of_answer = transfer(process, t, middle, basis)
+        stages.append(Stage(float(t), float(middle), there, {i: of_answer}, commit=False))
+        weights = {i + 1: B} if step == "dpm2" else {i: B / 2, i + 1: B / 2}
+        stages.append(Stage(float(middle), float(s), A, weights))
     return checked(process, stages, basis)
+
+
+def _middle(process: Scalar, t: Tensor, s: Tensor) -> Tensor:
+    """Time at the geometric mean of two noise levels; t where its own is infinite."""
+    level = torch.sqrt(process.rho(t) * process.rho(s))
+    return process.time_of(level) if level.isfinite() else t
 
 
 def _churned(

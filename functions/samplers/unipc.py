@@ -9,10 +9,10 @@ from torch import Tensor
 
 from configs.parts import require
 from functions.basis import silent
-from functions.exponential import in_lambda
+from functions.exponential import InLambda, in_lambda
 from functions.multistep import multistep
 from functions.parts import SAMPLERS
-from functions.plan import Basis, Plan
+from functions.plan import Plan
 from functions.process import Process
 from functions.rows import checked, need_scalar, need_steps, pairs
 
@@ -24,7 +24,7 @@ def unipc(
     order: Annotated[int, Ge(1), Le(3)] = 3,
     variant: Literal["bh2", "bh1"] = "bh2",
     corrector: bool = True,
-    basis: Basis = "x0",
+    basis: InLambda = "x0",
 ) -> Plan:
     """UniPC (2302.04867), one evaluation a step: a multistep predictor of `order`, and a corrector
     of one order more that uses the evaluation at the predicted point. The order grows with the

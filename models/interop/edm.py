@@ -53,7 +53,6 @@ def network_of(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Tensor
         "network": name,
         "options": _options(net, name),
         "diffusion": _diffusion(whole),
-        "augment": _augment(content.get("augment_pipe")),
     }
 
 
@@ -135,9 +134,3 @@ def _number(state: Mapping[str, Any], key: str, otherwise: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"holds a preconditioning with a strange {key}")
     return value
-
-
-def _augment(pipe: Any) -> float | None:
-    """Probability of each augmentation that the network was trained with, where it is told."""
-    told = pipe.state.get("p") if isinstance(pipe, Record) else None
-    return float(told) if isinstance(told, int | float) else None

@@ -40,16 +40,16 @@ def read(
     The second value holds what the file tells, None for what it does not: "layout"; "weights":
     "ema", "raw" or "unknown", with the rate of the average where it is known ("ema 0.9999");
     "step" of the training; "network", the name of ours, and its "options"; "diffusion", the keys
-    of that section of a config; "var_type"; "no_class", whether the last row of the labels means
-    "no class"; "augment", a probability; "untold", options of the network that decide its answer
-    and that no file of this layout tells; "asks", flags with which its own program samples;
-    "file": the one read.
+    of that section of a config; "alike", other processes whose files look the same; "var_type";
+    "no_class", whether the last row of the labels means "no class"; "untold", options of the
+    network that decide its answer and that no file of this layout tells; "asks", flags with which
+    its own program samples; "file": the one read.
 
     Raises FileNotFoundError, and ValueError for a file that is damaged, foreign or unsupported.
     """
     path = Path(path)
-    nothing = dict.fromkeys(("step", "options", "diffusion", "var_type", "augment"))
-    info = {**nothing, "no_class": False, "untold": (), "asks": ()}
+    nothing = dict.fromkeys(("step", "options", "diffusion", "var_type"))
+    info = {**nothing, "no_class": False, "alike": (), "untold": (), "asks": ()}
     if path.is_dir():
         folder = path / "unet" if (path / "unet" / "config.json").is_file() else path
         info["options"] = diffusers.network_options(folder / "config.json")

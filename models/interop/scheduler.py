@@ -83,7 +83,6 @@ def _edm(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _discrete(config: Mapping[str, Any]) -> dict[str, Any]:
-    _need(config, rescale_betas_zero_snr=False)
     predicts = _one_of(_PREDICTS, config, "prediction_type", "epsilon")
     kind = config.get("variance_type")
     var_type = None if kind is None else _one_of(_VARIANCES, config, "variance_type", None)
@@ -92,6 +91,8 @@ def _discrete(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     asks = ["--sampling.clip true"] if clips else []
     how = {"process": "vp", "predicts": predicts, **_betas(config)}
+    if config.get("rescale_betas_zero_snr"):
+        how["rescale_zero_snr"] = True
     return _told(how, var_type, *asks)
 
 

@@ -98,9 +98,11 @@ def translate(
         raise ValueError(f"{_UNLIKE}: it should have blocks of BigGAN") from err
     if side is not None:
         options["attn_resolutions"] = [side >> level for level in walk.attend]
-    # of all processes of that program only VP tells its network a number of the time axis
-    told = {"process": "vpsde", "predicts": "eps"} if options["embedding"] == "positional" else None
-    return named, {"options": options, "diffusion": told}
+    if options["embedding"] == "fourier":
+        return named, {"options": options, "diffusion": None}
+    # only VP and sub-VP tell their network a number of the time axis
+    vp = {"process": "vpsde", "predicts": "eps"}
+    return named, {"options": options, "diffusion": vp, "alike": ("subvp",)}
 
 
 def _named(

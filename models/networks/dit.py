@@ -100,7 +100,8 @@ class DiT(nn.Module):
         h = self.x_embedder["proj"](x)
         rows, columns = h.shape[2:]
         h = h.flatten(2).transpose(1, 2)
-        h = h + self._positions(rows, columns, h.shape[2]).to(h)
+        # under autocast the tokens become float32 here, and their sums stay so
+        h = h + self._positions(rows, columns, h.shape[2]).to(x.dtype)
         for block in self.blocks:
             h = block(h, told)
         h = self.final_layer(h, told)

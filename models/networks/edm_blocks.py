@@ -235,7 +235,7 @@ class Block(nn.Module):
 
 
 class Limits(Protocol):
-    """What a network tells `check_inputs`; factor: by which both sides must be divisible."""
+    """Options of a network that limit its inputs; factor: divides both sides of a state."""
 
     in_channels: int
     num_classes: int | None

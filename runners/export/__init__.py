@@ -35,7 +35,8 @@ def export(config: Config, options: Options) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         text = "exists and is not empty; nothing is overwritten, name another folder"
         raise ConfigError(f"--export {folder}: {text}")
-    api = hub.api(options.push_to_hub) if options.push_to_hub else None
+    repo = options.push_to_hub
+    api = hub.api(repo) if repo and not options.dry_run else None
     found = weights.chosen(all_weights(config, options), config.sampling.ema)
     model = open_model(config, found, torch.device("cpu"))
     files = LAYOUTS[options.layout](model)
@@ -45,12 +46,12 @@ def export(config: Config, options: Options) -> None:
         for name in files:
             print(f"{(partial / name).stat().st_size:>14,} bytes  {name}")
     if options.dry_run:
-        sent = f"; https://huggingface.co/{options.push_to_hub} would receive them"
-        print(f"nothing is written to {folder}{sent * bool(options.push_to_hub)}")
+        sent = f"; https://huggingface.co/{repo} would receive these files" if repo else ""
+        print(f"nothing is written to {folder}{sent}")
         return
     log.info("%s, step %s, written to %s", found.average, found.step, folder)
-    if api is not None and options.push_to_hub:
-        hub.push(api, folder, options.push_to_hub)
+    if api is not None and repo:
+        hub.push(api, folder, repo)
 
 
 @contextmanager

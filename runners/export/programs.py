@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from configs.schema import Config, ConfigError
-from configs.values import either, show
+from configs.values import either
 
 ELSEWHERE = "--layout safetensors holds any model"
 
@@ -58,11 +58,10 @@ def refuse(config: Config, layout: str) -> None:
 def _reasons(config: Config, program: Program) -> Iterator[str]:
     model, how, name = config.model, config.diffusion, program.name
     if how.process not in program.predicts:
-        there = either(program.predicts)
-        yield f"diffusion.process: {name} has no process {how.process}, it has {there}"
+        text = f"{name} has no process {how.process}, it has {either(program.predicts)}"
+        yield f"diffusion.process: {text}"
         return
-    known = program.predicts[how.process]
-    if how.predicts not in known:
+    if how.predicts not in (known := program.predicts[how.process]):
         text = f"{name} has no prediction {how.predicts} on this process, it has {either(known)}"
         yield f"diffusion.predicts: {text}"
     if how.mixed_score != "none":
@@ -82,7 +81,7 @@ def _reasons(config: Config, program: Program) -> Iterator[str]:
         yield f"model.var_type: {name} has no learned variance"
     if not config.data.rescaled and program.name == "diffusers":
         text = f"{name} shows the pixels of [-1, 1], as with data.rescaled true"
-        yield f"data.rescaled: {show(False)}: {text}"
+        yield f"data.rescaled: false: {text}"
     yield from _of_flow(config, name)
 
 

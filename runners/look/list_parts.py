@@ -27,7 +27,7 @@ NAMED = {  # by which key of a config, or flag, a part of a kind is named
 def list_samplers() -> Iterator[str]:
     """List samplers with order and cost, time grids and eps scales, line by line."""
     yield "NFE: network evaluations for S steps"
-    yield from _list("sampler", "time grid", "eps scale")
+    yield from _list("sampler", "time grid", "clip", "eps scale")
 
 
 def list_parts() -> Iterator[str]:

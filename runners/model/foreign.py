@@ -21,11 +21,13 @@ NO_CLASS = 0.1  # share of labels that were "no class" in training, where a file
 def filled(config: Config, found: Weights) -> Config:
     """The config with the network, process and prediction of a foreign file, where it tells them,
     the classes of its labels, and whether it answers a variance. A warning says where the config
-    says something else.
+    says something else; it may say nothing but the shape of the images.
 
     Raises ConfigError for images of another size or channels, and for classes that do not fit.
     """
-    told = found.told
+    told = dict(found.told)
+    if config.diffusion.process in told["alike"]:
+        told["diffusion"] = None
     values = config.model_dump(mode="json")
     if not config.imports:
         del values["imports"]
@@ -35,6 +37,7 @@ def filled(config: Config, found: Weights) -> Config:
         values["loss"] = {"name": "simple"}
         values["training"] |= {"times": "antithetic", "weight": "none"}
     values["model"] = _model(config, told)
+    values["data"]["augment"] = 0.0  # it acts in training only
     _shape(values, config, found)
     return from_values(values, found.source)
 
@@ -56,7 +59,9 @@ def _model(config: Config, told: dict[str, Any]) -> dict[str, Any]:
     kept = {key: own[key] for key in Model.model_fields}
     if told["var_type"]:
         kept["var_type"] = told["var_type"]
-    return {**kept, "name": name, **{k: v for k, v in options.items() if k not in shape}}
+    # a network that can be told of augmentations has weights for it, told or not
+    said = {k: v for k, v in options.items() if shape.get(k, "augment") == "augment"}
+    return {**kept, "name": name, **said}
 
 
 def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
@@ -79,11 +84,9 @@ def _shape(values: dict[str, Any], config: Config, found: Weights) -> None:
         raise ConfigError(f"{source}: its network {text}, or twice as many with a variance")
     if "answer" in kinds and (answer > channels) != (model["var_type"] == "learned"):
         model["var_type"] = "learned" if answer > channels else "fixedlarge"
-        log.warning("%s: model.var_type is %s by its answer", source, model["var_type"])
+        log.info("%s: model.var_type is %s by its answer", source, model["var_type"])
     if "classes" in kinds:
         _classes(values, kinds["classes"], found)
-    if kinds.get("augment") and not data.get("augment"):
-        data["augment"] = found.told["augment"] or 0.12  # 2206.00364, appendix F.2
 
 
 def _classes(values: dict[str, Any], rows: int | None, found: Weights) -> None:
@@ -93,7 +96,7 @@ def _classes(values: dict[str, Any], rows: int | None, found: Weights) -> None:
         none = found.told["no_class"]
         data["classes"] = rows - none
         training["label_dropout"] = NO_CLASS if none else 0.0
-        log.warning("%s: data.classes is %d by its labels", found.source, data["classes"])
+        log.info("%s: data.classes is %d by its labels", found.source, data["classes"])
     if (own := label_rows(data["classes"], training)) != rows:
         text = f"model.num_classes {show(own)}: {found.source} has {show(rows)}"
         raise ConfigError(f"{text}; data.classes and training.label_dropout decide it")

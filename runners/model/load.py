@@ -13,6 +13,7 @@ from configs.command.locate import require_run
 from configs.command.options import Options
 from configs.schema import Config, ConfigError, from_values
 from configs.schema.conditions import check_conditions
+from configs.schema.specs import Spec
 from configs.values import show
 from functions.denoiser import Denoiser
 from functions.process import Process
@@ -43,8 +44,8 @@ class Model:
     weights: Weights
     guide: Denoiser | None = None
 
-    def denoiser(self, clip: bool = False) -> Denoiser:
-        """The config's denoiser; clip: x0 is clipped to the data's range."""
+    def denoiser(self, clip: Spec | None = None) -> Denoiser:
+        """The config's denoiser; clip: how x0 is kept in range."""
         return self.config.denoiser(self.network, self.process, clip)
 
 

@@ -202,6 +202,7 @@ def in_words(told: dict[str, Any]) -> str:
     words = [f"layout {told['layout']}", f"network {told['network']}", f"weights {told['weights']}"]
     words += [f"step {told['step']}"] if told["step"] is not None else []
     words += [f"process {how['process']}", f"predicts {how['predicts']}"] if how else []
+    words += [f"or {other} where the config says so" for other in told["alike"]]
     line = f"{told['file']}: {', '.join(words)}"
     missing = ([] if how else ["process and prediction"]) + [*told["untold"]]
     line += f"; not in the file, so the config's: {', '.join(missing)}" if missing else ""
@@ -238,7 +239,7 @@ def pretrained(source: str | None, config: Config, root: Path) -> list[Weights]:
 
 def _download(hub_id: str, otherwise: str) -> Path:
     files = ["config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"]
-    wanted = [*files, *(f"unet/{file}" for file in files), "model_index.json"]
+    wanted = [*files, *(f"unet/{file}" for file in files)]
     wanted += ["scheduler_config.json", "scheduler/scheduler_config.json"]
     way_out = f"fetch {files[0]} and {files[1]} of {hub_id} by hand and {otherwise}"
     try:

@@ -98,7 +98,7 @@ class Recipe:
                 raise ValueError(f"not a recipe: {key} is {values.show(found[key])}")
         return cls(**{key: value for key, value in found.items() if key in known})
 
-    def shared(self, clip: bool | None) -> Self:
+    def shared(self, clip: bool | str | None) -> Self:
         """Keep what all cells of a sweep share: neither weights, process, sampler, grid nor seed.
 
         clip: as it was asked for, None for each sampler's own. All classes are the default, and

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from configs import papers
 from configs.parts import Part, Registry
+from configs.schema.conditions import read_guidance
 from configs.schema.options import registry
 from configs.schema.sections import PLUGS
 from configs.values import OneOf
@@ -17,7 +18,10 @@ Named = tuple[Part[Any, Any], str]  # a part, and how it was named
 NAMED = {key: PLUGS[key] for key in ("loss", "diffusion", "model", "data")}
 NAMED["evaluation"] = ("features", "feature extractor")
 # Guidance is no part: the papers behind what a recipe says of it.
-GUIDANCE = {"2207.12598": "guidance", "2404.07724": "guidance interval", "2406.02507": "guide"}
+GUIDANCE = {
+    **{"2207.12598": "guidance", "2404.07724": "guidance interval", "2406.02507": "guide"},
+    "2305.08891": "guidance rescale",
+}
 
 
 class Paper(NamedTuple):
@@ -50,8 +54,10 @@ def _guidance(doc: Doc) -> Iterator[str]:
     guidance = str(doc.recipe.guidance or "")
     if guidance and not doc.recipe.guide:
         yield "2207.12598"
-    if ":" in guidance:
+    if guidance and not (asked := read_guidance(guidance)).everywhere:
         yield "2404.07724"
+    if guidance and asked.rescale:
+        yield "2305.08891"
     if doc.recipe.guide:
         yield "2406.02507"
 

@@ -110,7 +110,9 @@ class Drawer:
         off. project: see `functions.plan.solve`. With classes: of a `labelled` drawer.
         """
         if isinstance(self.plan, Plan):
-            return solve(self.plan, self._predict, x, randn, project)
+            clip = self.denoiser.clip
+            move = self.denoiser.moved if clip is not None and clip.keep_eps else None
+            return solve(self.plan, self._predict, x, randn, project, move)
         return adaptive.solve(self.plan, self._predict, x, project=project, label=self.label)
 
     def sample(
@@ -143,7 +145,8 @@ def drawer_for(model: Model, config: Config, walk: Walk, device: torch.device) -
     denoiser, data = model.denoiser(config.sampler().clip), config.data
     if asked := config.guidance():
         levels = asked.low, asked.high
-        denoiser = Guided(denoiser, asked.weight, *levels, config.no_class, model.guide)
+        others = config.no_class, model.guide
+        denoiser = Guided(denoiser, asked.weight, *levels, *others, asked.rescale)
     if scale := scale_for(config, model.process):
         denoiser = Scaled(denoiser, scale)
     shape = (data.channels, data.image_size, data.image_size)

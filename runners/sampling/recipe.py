@@ -32,7 +32,7 @@ def recipe_of(
         training_step=weights.step,
         source=weights.source,
         process=config.diffusion.model_dump(mode="json"),
-        sampler={"name": sampler.name, **sampler.record, "clip": sampler.clip},
+        sampler={"name": sampler.name, **sampler.record, "clip": sampler.clipping},
         grid=walk.grid,
         steps=walk.asked,
         nfe=walk.plan.nfe,

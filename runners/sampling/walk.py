@@ -106,6 +106,11 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
                 f"all: {advice}"
             )
         plan = sampler.build(process, times, **sampler.options)
+        if sampler.clip and sampler.clip.options["keep_eps"] and not _tells_noise(plan):
+            raise ValueError(
+                f"clip {sampler.clip} keeps the predicted noise, for which {sampler} does not ask "
+                "here; take ddim, or leave keep_eps out"
+            )
     except (ValueError, ArithmeticError) as err:  # ArithmeticError: a grid too fine for float64
         raise ConfigError(str(err)) from err
     found, warnings = len(times) - 1, []
@@ -116,6 +121,11 @@ def _walk(config: Config, process: Process, steps: int, asked: int | None) -> Wa
         warnings.append(f"sampling begins at t = {times[0]:g}, where an image is hardly noise yet")
     names = str(sampler), str(grid)
     return Walk(plan, times, *names, asked, asked and found, tuple(warnings))
+
+
+def _tells_noise(plan: Plan | Adaptive) -> bool:
+    """Whether the walk is a plan with answers as noise."""
+    return isinstance(plan, Plan) and plan.basis == "eps"
 
 
 def _answers(config: Config) -> Predicts:

@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.schema import Config, ConfigError, dump, from_values, load
 from configs.schema.json_schema import json_schema
 from configs.schema.options import state_shape
+from configs.schema.sections import Training
 from configs.schema.source import SourceError, parse
 from functions.metrics import METRICS
 from functions.plan import Plan
@@ -310,12 +311,15 @@ def test_a_continuous_process_has_its_own_keys(tiny, tmp_path):
         ({"sample_type": "ddpm"}, "ddpm", {"variance": "small"}, True),
         ({"sample_type": "ddpm", "variance": "large"}, "ddpm", {"variance": "large"}, True),
         ({"sample_type": "ddpm", "clip": "false"}, "ddpm", {"variance": "small"}, False),
+        ({"clip": "dynamic:0.9"}, "ddim", {"eta": 0.0}, "dynamic:0.9"),
+        ({"clip": "static:keep_eps=true"}, "ddim", {"eta": 0.0}, "static:keep_eps=true"),
+        ({"clip": "static"}, "ddim", {"eta": 0.0}, True),
     ],
 )
 def test_sample_types_are_samplers(tiny, overrides, name, options, clip):
     given = [(f"sampling.{key}", value) for key, value in overrides.items()]
     sampler = load(tiny, [("model.var_type", "fixedsmall"), *given]).sampler()
-    assert (sampler.name, sampler.options, sampler.clip) == (name, options, clip)
+    assert (sampler.name, sampler.options, sampler.clipping) == (name, options, clip)
     from functions.grids import GRIDS
     from functions.samplers import SAMPLERS
 
@@ -351,6 +355,12 @@ def test_averages_by_half_life_in_images(tmp_path):
     assert "model.ema_half_life: 5000 and ema_rate 0.99 exclude each other; give one" in line
     (line,) = problems(path, ("model.ema_warmup", "true"), ("model.ema_rampup", "0.05"))
     assert "model.ema_rampup: 0.05 and ema_warmup true exclude each other; give one" in line
+
+
+def test_a_training_stores_at_most_32_snapshots_unless_it_says_how_often():
+    every = {total: Training().between_snapshots(total) for total in (1, 10, 60, 1000, 800_000)}
+    assert every == {1: 1, 10: 1, 60: 2, 1000: 32, 800_000: 25_000}
+    assert Training(ema_snapshot_freq=7).between_snapshots(1000) == 7
 
 
 def test_a_length_that_is_typed_replaces_the_average_of_the_file(tmp_path):
@@ -537,11 +547,14 @@ def adm(tmp_path):
 
 def test_a_learned_variance_doubles_the_channels_of_the_answer():
     every = {"data": {"image_size": 8, "channels": 3}, "diffusion": {}, "model": {}}
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 3, "classes": None}
+    rest = {"side": 8, "classes": None, "augment": 0}
+    assert state_shape(every) == {"channels": 3, "answer": 3, **rest}
     every["model"]["var_type"] = "learned"
-    assert state_shape(every) == {"side": 8, "channels": 3, "answer": 6, "classes": None}
+    assert state_shape(every) == {"channels": 3, "answer": 6, **rest}
     every["diffusion"]["process"] = "cld"
-    assert state_shape(every) == {"side": 8, "channels": 6, "answer": 12, "classes": None}
+    assert state_shape(every) == {"channels": 6, "answer": 12, **rest}
+    every["data"]["augment"] = 0.12
+    assert state_shape(every)["augment"] == 9
 
 
 @pytest.mark.parametrize("name", ["adm", "tiny"])

@@ -240,3 +240,21 @@ def test_guidance_0_by_a_guide_without_variances_is_refused():
     learned = Denoiser(nn.Identity(), VP(), variance="learned")
     with pytest.raises(ValueError, match="has no learned variance"):
         Guided(learned, 0.0, guide=Denoiser(nn.Identity(), VP()))
+
+
+def test_guidance_is_scaled_back_to_the_spread_of_the_own_answer():
+    """2305.08891, eq. 15 and 16: all of it, a part of it, none of it."""
+    plain, x = Denoiser(Toy(VPROCESS), VPROCESS), noise()
+
+    def ask(rescale):
+        guided = Guided(plain, 6.0, no_class=NONE, rescale=rescale)
+        return guided.given(LABEL)(x, 600.0)
+
+    def spread(answer):
+        return answer.flatten(1).std(1)
+
+    own, full = plain(x, 600.0, LABEL), ask(0.0)
+    torch.testing.assert_close(spread(ask(1.0)), spread(own))
+    torch.testing.assert_close(ask(0.3), 0.3 * ask(1.0) + 0.7 * full)
+    with pytest.raises(ValueError, match="rescale 1.5 is not valid"):
+        Guided(plain, 6.0, no_class=NONE, rescale=1.5)

@@ -181,3 +181,15 @@ def test_shares_of_the_training_times_go_there_and_back(name):
     assert float(t[0]) == pytest.approx(low) and float(t[-1]) == pytest.approx(high)
     torch.testing.assert_close(process.share_of(t[1:]), share[1:], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(process.mirrored(t), t.flip(0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_rescaled_schedule_keeps_its_first_signal_and_loses_the_last(schedule):
+    """2305.08891, algorithm 1: alpha is moved by a shift and a factor."""
+    t = torch.arange(1000)
+    plain, rescaled = VP(schedule).alpha(t), VP(schedule, rescale_zero_snr=True).alpha(t)
+    want = (plain - plain[-1]) * plain[0] / (plain[0] - plain[-1])
+    torch.testing.assert_close(rescaled, want, rtol=0, atol=1e-12)
+    assert rescaled[-1] == 0 and rescaled[0] == pytest.approx(float(plain[0]), abs=1e-15)
+    with pytest.raises(ValueError, match="rescale_zero_snr needs at least 2 steps"):
+        VP(steps=1, rescale_zero_snr=True)

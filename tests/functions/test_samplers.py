@@ -144,6 +144,74 @@ def test_ddim_with_eta_one_is_ddpm_with_the_posterior_variance(process):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
+# --- classical methods in t -----------------------------------------------------------------------
+
+
+class Spread(Gauss):
+    """Sixteen pixels of as many widths: the worst error among them does not pass through zero."""
+
+    std = torch.linspace(0.1, 1.2, 16, dtype=torch.float64).view(1, 1, 4, 4)
+
+
+def slope_of(process, denoiser):
+    """dx/dt of the probability flow, one number of the derivative after the other."""
+
+    def slope(x, t):
+        time = torch.tensor(float(t), dtype=torch.float64)
+        of_alpha, of_sigma = process.slopes(time)
+        eps, x0 = denoiser.eps(x, float(t)), denoiser.x0(x, float(t))
+        return of_alpha * x0 + of_sigma * eps
+
+    return slope
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "rk4", "fon"])
+def test_classical_methods_equal_the_loops_of_textbooks(method):
+    """On the straight scalar equation dx/dt = f(x, t): Euler, Heun, Runge-Kutta, and
+    Adams-Bashforth with slopes at the last four states.
+    """
+    process = VPSDE()
+    denoiser = denoiser_of("mixture", process)
+    f, x = slope_of(process, denoiser), noises(1, 2, 1, 4, 4, seed=1)[0]
+    times = torch.linspace(0.9, 0.1, 8, dtype=torch.float64)
+    want, slopes = x, []
+    for t, s in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        h, middle = s - t, (s + t) / 2
+        slopes.insert(0, f(want, t))
+        if method == "euler":
+            want = want + h * slopes[0]
+        elif method == "heun":
+            want = want + h / 2 * (slopes[0] + f(want + h * slopes[0], s))
+        elif method == "fon" and len(slopes) > 3:
+            a, b, c, d = slopes[:4]
+            want = want + h / 24 * (55 * a - 59 * b + 37 * c - 9 * d)
+        else:
+            a = slopes[0]
+            b = f(want + h / 2 * a, middle)
+            c = f(want + h / 2 * b, middle)
+            want = want + h / 6 * (a + 2 * b + 2 * c + f(want + h * c, s))
+    got = walk(SAMPLERS["classical"](process, times, method), denoiser, x)[-1]
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("rk4", 4), ("fon", 4)])
+def test_classical_methods_converge_at_their_order(method, order):
+    process, spread, x = VPSDE(), Spread(), noises(1, 1, 1, 4, 4)[0]
+    denoiser = Denoiser(ExactNet(spread, process), process)
+    exact, errors = spread.flow(process, x, 0.6, 0.1), []
+    for steps in (80, 160):
+        times = torch.linspace(0.6, 0.1, steps + 1, dtype=torch.float64)
+        got = walk(SAMPLERS["classical"](process, times, method), denoiser, x)[-1]
+        errors.append((got - exact).abs().max().item())
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
+
+
+def test_euler_has_one_name_more():
+    vp = VP()
+    grid = GRIDS["uniform"](vp, 6)
+    assert str(SAMPLERS["classical"](vp, grid, "euler")) == str(SAMPLERS["euler"](vp, grid))
+
+
 # --- what every plan promises ---------------------------------------------------------------------
 
 NFE = {  # published evaluations for S steps on a grid that ends at clean data
@@ -159,6 +227,8 @@ NFE = {  # published evaluations for S steps on a grid that ends at clean data
     "unipc": lambda s: s,
     "gddim": lambda s: s,
     "euler": lambda s: s,
+    "dpm_single": lambda s: 2 * s - 1,
+    "classical": lambda s: 2 * s - 1,
 }
 
 
@@ -172,7 +242,9 @@ def test_every_sampler_spends_what_was_published_and_never_asks_at_the_clean_end
         assert all(stage.t >= 0 for stage in plan.stages if stage.evaluate)
 
 
-EXACT = [(n, o) for n, o, _ in ORDERS] + [("heun", {"churn": 40.0}), ("ddpm", {})]
+# euler and classical do not know the linear part of the flow
+EXACT = [(n, o) for n, o, _ in ORDERS if n not in ("euler", "classical")]
+EXACT += [("heun", {"churn": 40.0}), ("ddpm", {}), ("dpm_single", {"eta": 1.0, "sde": True})]
 
 
 @pytest.mark.slow
@@ -227,6 +299,12 @@ STOCHASTIC = [
     ("dpm_solver_pp", {"order": 1, "sde": True}),
     ("dpm_solver_pp", {"order": 2, "sde": True}),
     ("dpm_solver_pp", {"order": 3, "sde": True, "exact": True}),
+    ("dpm_solver_pp", {"order": 2, "sde": True, "lam": 0.5}),
+    ("dpm_single", {"order": 1, "eta": 1.0}),
+    ("dpm_single", {"order": 2, "eta": 0.5}),
+    ("dpm_single", {"order": 2, "eta": 1.0, "basis": "eps"}),
+    ("dpm_single", {"order": 2, "eta": 1.0, "sde": True}),
+    ("heun", {"churn": 20.0, "step": "dpm2"}),
 ]
 
 
@@ -331,6 +409,19 @@ def test_options_out_of_range_are_refused():
         ),
         ("dpm_solver_pp", {"sde": True, "basis": "eps"}, "basis should be x0, not eps"),
         ("unipc", {"variant": "bh3"}, "variant bh3 is not valid; it should be bh2 or bh1"),
+        ("dpm_solver_pp", {"basis": "velocity"}, "basis velocity is not valid; it should be x0 or"),
+        ("dpm_solver_pp", {"lam": 0.5}, "lam and s_noise need sde true"),
+        ("dpm_single", {"sde": True}, "s_noise and sde need eta above 0"),
+        ("dpm_single", {"s_noise": 1.1}, "s_noise and sde need eta above 0"),
+        ("dpm_single", {"order": 3, "eta": 1.0}, "eta 1 goes with order 1 or 2 and with nodes own"),
+        ("dpm_single", {"nodes": "grid", "eta": 1.0}, "goes with order 1 or 2 and with nodes own"),
+        ("dpm_single", {"eta": 2.0}, "eta 2 goes with order 1; order 2 takes at most 1"),
+        (
+            "dpm_single",
+            {"sde": True, "eta": 1.0, "basis": "eps"},
+            "sde goes with order 2, basis x0",
+        ),
+        ("classical", {"method": "rk5"}, "method rk5 is not valid; it should be euler, .* or fon"),
     ]:
         with pytest.raises(ValueError, match=message):
             SAMPLERS[name](VP(), grid, **options)
@@ -345,6 +436,7 @@ def test_options_out_of_range_are_refused():
         ("deis", {"order": 2}, 3),
         ("dpm_solver_pp", {"order": 3}, 3),
         ("unipc", {"order": 2}, 2),
+        ("classical", {"method": "fon"}, 4),
     ],
 )
 def test_an_order_without_enough_steps_is_refused(name, options, least):
@@ -362,7 +454,7 @@ def test_a_grid_may_be_of_any_number_type():
 
 def test_a_walk_from_a_time_without_signal_asks_for_data():
     times = torch.tensor([999.0, 700.0, 400.0, 200.0, 100.0, -1.0])
-    for name in SAMPLERS.keys() - {"euler"}:  # whose drift is infinite there
+    for name in SAMPLERS.keys() - {"euler", "classical"}:  # whose drift is infinite there
         assert SAMPLERS[name](VP("jsd"), times).basis in ("x0", "velocity")
     assert SAMPLERS["ddim"](VP("jsd"), torch.tensor([998.0, 500.0, -1.0])).basis == "eps"
     with pytest.raises(ValueError, match="begin the grid later"):

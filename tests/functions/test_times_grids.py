@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from functions.grids import GRIDS
-from functions.process import VP, VPSDE
+from functions.grids.ays import LEVELS
+from functions.process import EDM, VP, VPSDE
 from functions.times import TIMES
 from tests.analytic import golden
 
@@ -98,6 +99,27 @@ def test_grid_options_out_of_range_are_refused():
             ValueError, match=f"{option} -1 is not valid; it should be a number above 0"
         ):
             GRIDS[name](VP(), 10, **{option: -1.0})
+
+
+@pytest.mark.parametrize("table", ["sd15", "sdxl", "deepfloyd", "svd"])
+def test_align_your_steps_walks_the_published_levels(table):
+    """Their table for 10 steps; every second of its levels for 5; between two the geometric mean
+    for 20; from the first time of the process to its end.
+    """
+    edm = EDM(sigma_max=700.0)
+    ten, five, twenty = (GRIDS["ays"](edm, steps, table) for steps in (10, 5, 20))
+    torch.testing.assert_close(ten[1:-1], torch.tensor(LEVELS[table][1:-1]).double())
+    torch.testing.assert_close(five[1:-1], ten[2:-1:2])
+    torch.testing.assert_close(twenty[3:-2:2], (ten[1:-2] * ten[2:-1]).sqrt())
+    assert ten[0] == 700 and ten[-1] == 0 and GRIDS["ays"](edm, 1, table).tolist() == [700, 0]
+    assert GRIDS["ays"](VP("quad", 0.00085, 0.012), 10)[1] == pytest.approx(850, abs=0.5)
+
+
+def test_align_your_steps_needs_room_for_its_levels():
+    with pytest.raises(
+        ValueError, match="54.5 to 0.034, which should lie between .* 14.6 and 0.02"
+    ):
+        GRIDS["ays"](VP("quad", 0.00085, 0.012), 10, "svd")
 
 
 def test_impossible_grids_are_refused():

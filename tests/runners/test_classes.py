@@ -152,6 +152,7 @@ def test_a_config_says_the_classes_once() -> None:
         ({"sampling.guide": "weak"}, "weak has no effect without guidance"),
         ({"sampling.guide": "weak", "sampling.guidance": "1"}, "has no effect with guidance 1"),
         ({"sampling.guidance": "2:0.8-0.2"}, "it should be a weight, at least 0"),
+        ({"sampling.guidance": "2:rescale=1.5"}, "a share from 0 to 1 by which it is scaled back"),
         ({"sampling.guidance": "-2"}, "it should be a"),
     ],
 )

@@ -18,6 +18,8 @@ from configs.schema import dump, load
 from functions.plan import solve
 from main import main
 from models import build, checkpoint, interop
+from runners.export.layouts import LAYOUTS
+from runners.model import weights
 from runners.model.load import open_model, weights_for
 from runners.sampling.recipe import recipe_of
 from runners.sampling.walk import walk_for
@@ -88,11 +90,15 @@ def ours(words: list[str], *flags: str, times: torch.Tensor | None = None) -> to
     return last
 
 
-def theirs(folder: Path, pipeline: str, **how) -> torch.Tensor:
-    """State at the end of a pipeline of diffusers, before it becomes pixels of [0, 1]."""
+def theirs(folder: Path, pipeline: str, exact: bool = False, **how) -> torch.Tensor:
+    """State at the end of a pipeline of diffusers, before it becomes pixels of [0, 1]. exact: with
+    its table of abar in float64.
+    """
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     pipe = getattr(diffusers, pipeline).from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
+    if exact:
+        pipe.scheduler.alphas_cumprod = (1 - pipe.scheduler.betas.double()).cumprod(0)
     states, step = [], pipe.scheduler.step
 
     def kept(*args, **kwargs):
@@ -108,11 +114,12 @@ def theirs(folder: Path, pipeline: str, **how) -> torch.Tensor:
 
 
 def worst(one: torch.Tensor, two: torch.Tensor) -> float:
-    """Greatest difference, as a share of the range of values: of an image, of black to white."""
+    """Greatest difference, as a share of the range of values, at least of that from -1 to 1."""
     assert one.shape == two.shape and torch.isfinite(one).all()
-    return float((one - two).abs().max() / (two.max() - two.min()))
+    return float((one - two).abs().max() / (two.max() - two.min()).clamp(min=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["false", "true"])
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
 def test_diffusers_ddim_draws_our_images(tmp_path, predicts, clip) -> None:
@@ -127,16 +134,23 @@ def test_diffusers_ddim_draws_our_images(tmp_path, predicts, clip) -> None:
     assert ("use_clipped_model_output=True" in card) == (clip == "true")
 
 
-@pytest.mark.parametrize("clip", ["false", "true"])
-@pytest.mark.parametrize("variance", ["large", "small"])
-@pytest.mark.parametrize("predicts", ["eps", "v"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("predicts", "variance", "clip"),
+    [
+        *(("eps", "large", "false"), ("eps", "small", "true"), ("v", "large", "true")),
+        *(("v", "small", "false"), ("x0", "large", "false")),
+    ],
+)
 def test_diffusers_ddpm_draws_our_images(tmp_path, predicts, variance, clip) -> None:
     words = run(tmp_path, *FEW, "--diffusion.predicts", predicts, *plain_loss(predicts))
     how = ["--sample_type", f"ddpm:{variance}", "--timesteps", "20", "--sampling.clip", clip]
     assert main([*words, "--export", str(tmp_path / "out"), *how]) == 0
-    there = theirs(tmp_path / "out", "DDPMPipeline", num_inference_steps=20)
     flags = ["--sampling.sample_type", f"ddpm:{variance}", "--sampling.timesteps", "20"]
-    assert worst(ours(words, *flags, "--sampling.clip", clip), there) < 1e-5
+    here = ours(words, *flags, "--sampling.clip", clip)
+    for exact, most in ((True, 1e-5), (False, 3e-5)):  # 1 - abar loses digits in float32
+        there = theirs(tmp_path / "out", "DDPMPipeline", exact, num_inference_steps=20)
+        assert worst(here, there) < most
     assert "DDPMPipeline.from_pretrained" in (tmp_path / "out/README.md").read_text()
 
 
@@ -144,6 +158,7 @@ def plain_loss(predicts: str) -> list[str]:
     return [] if predicts == "eps" else ["--loss.name", "simple"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["linear", "quad", "cosine", "const", "sigmoid"])
 def test_every_noise_schedule_is_the_same_there(tmp_path, schedule) -> None:
     words = run(tmp_path, *V, "--diffusion.schedule", schedule)
@@ -155,6 +170,7 @@ def test_every_noise_schedule_is_the_same_there(tmp_path, schedule) -> None:
     assert ("trained_betas" in scheduler) == (schedule in ("const", "sigmoid"))
 
 
+@pytest.mark.slow
 def test_trailing_times_are_the_same_there(tmp_path) -> None:
     words = run(tmp_path, *FEW, *V)
     assert main([*words, "--export", str(tmp_path / "out"), "--skip_type", "trailing"]) == 0
@@ -163,6 +179,7 @@ def test_trailing_times_are_the_same_there(tmp_path) -> None:
     assert worst(ours(words, *flags), there) < 1e-5
 
 
+@pytest.mark.slow
 def test_diffusers_draws_images_of_a_flow(tmp_path) -> None:
     words = run(tmp_path, *FLOW)
     assert main([*words, "--export", str(tmp_path / "out")]) == 0
@@ -172,6 +189,7 @@ def test_diffusers_draws_images_of_a_flow(tmp_path) -> None:
     assert worst(ours(words, times=times), there) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -229,11 +247,25 @@ def test_an_export_comes_back_as_the_same_weights_and_images(tmp_path, layout) -
 
 def test_the_averages_and_the_raw_weights_can_be_chosen(tmp_path) -> None:
     words = run(tmp_path, *FEW)
-    for name, flags in {"mean": [], "raw": ["--sampling.ema", "none"]}.items():
+    flags_of = {"mean": ["--sampling.ema", "0.9"], "raw": ["--sampling.ema", "none"]}
+    for name, flags in flags_of.items():
         out = tmp_path / name
         assert main([*words, "--export", str(out), "--layout", "safetensors", *flags]) == 0
     means, raw = (load_file(tmp_path / name / "model.safetensors") for name in ("mean", "raw"))
     assert all(torch.allclose(means[key], 0.9 * raw[key]) for key in raw)
+    for name in flags_of:  # which average it was is told by the file, not asked of the next one
+        assert load(tmp_path / name / "config.yml").sampling.ema is None
+
+
+def test_an_average_made_of_snapshots_is_exported(tmp_path) -> None:
+    words = run(tmp_path, *FEW)
+    model, _ = opened(words)
+    made = replace(model, weights=replace(model.weights, average="ema of length 0.05"))
+    config = model.config.sampling.model_copy(update={"ema_length": 0.05})
+    made = replace(made, config=model.config.model_copy(update={"sampling": config}))
+    files = LAYOUTS["safetensors"](made)
+    assert files["model.safetensors"][1]["average"] == "ema of length 0.05"
+    assert yaml.safe_load(files["config.yml"])["sampling"]["ema_length"] is None
 
 
 def test_the_ddim_repository_reads_its_ckpt(tmp_path) -> None:
@@ -285,8 +317,15 @@ def test_a_model_that_the_layout_lacks_is_refused(tmp_path, capfd, layout, flags
     assert said.startswith("error: ") and reason in said and said.count("\n") == 1
     assert "--layout safetensors holds any model" in said
     assert not (tmp_path / "new").exists()
-    out = tmp_path / "out"
+
+
+@pytest.mark.parametrize("flags", [CLD, EDM])
+def test_safetensors_holds_what_the_others_lack(tmp_path, flags) -> None:
+    words, out = run(tmp_path, *flags), tmp_path / "out"
     assert main([*words, "--export", str(out), "--layout", "safetensors"]) == 0
+    found, *_ = weights.of_file(out)
+    assert found.sha256 == opened(words)[0].weights.sha256 and found.average == "ema 0.9"
+    assert found.config["diffusion"]["process"] == flags[1]
 
 
 def test_ncsnpp_is_no_network_of_diffusers(tmp_path, capfd) -> None:
@@ -377,14 +416,15 @@ def test_push_to_hub_uploads_the_folder(tmp_path, hub, capfd) -> None:
     assert "401 Client Error" in said and f"`hf upload me/broken {tmp_path / 'b'}` sends it" in said
 
 
-def test_dry_run_says_what_would_be_sent(tmp_path, hub, capfd) -> None:
+def test_dry_run_says_what_would_be_sent(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # which it does not need
     words = [*run(tmp_path), "--export", str(tmp_path / "new/out")]
     assert main([*words, "--push_to_hub", "me/it", "--dry_run"]) == 0
     said = capfd.readouterr().out
     for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors", "README.md"):
         assert f" bytes  {name}\n" in said
     assert "nothing is written" in said and "https://huggingface.co/me/it would receive" in said
-    assert hub == [] and not (tmp_path / "new").exists()
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_the_library_push_to_hub_is_one_line(tmp_path, monkeypatch, capfd) -> None:

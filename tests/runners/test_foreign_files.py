@@ -58,7 +58,7 @@ def test_a_snapshot_of_edm_fills_everything(tmp_path: Path, capsys) -> None:
     assert "not the config's" not in said
     found = filled(tmp_path, HERE / "edm.pkl")
     assert found.model.name == "song" and found.model.options["model_channels"] == 4
-    assert found.diffusion.predicts == "edm" and found.data.augment == 0.12
+    assert found.diffusion.predicts == "edm" and found.model.options["augment_dim"] == 9
     before = {*tmp_path.rglob("*")}
     assert draw(tmp_path, HERE / "edm.pkl", side=16) == 2
     says = r"error: data.image_size 16: .*edm.pkl has images of 8x8; it should be 8\n"
@@ -74,6 +74,8 @@ def test_score_sde_fills_the_network_and_its_process(tmp_path: Path, capsys) -> 
     )
     assert what in said and "not the config's" not in said
     assert filled(tmp_path, HERE / "ddpmpp.pth").model.options["attn_resolutions"] == (8,)
+    kept = filled(tmp_path, HERE / "ddpmpp.pth", ("diffusion.process", "subvp"))
+    assert kept.diffusion.process == "subvp"  # whose files look the same
     assert draw(tmp_path, HERE / "ddpmpp.pth", channels=1) == 2
     error = capsys.readouterr().err
     assert re.search(
