@@ -3,7 +3,8 @@
     python benchmarks/objectives_study.py --exp exp_objectives
 
 Every stage is a command of main.py that a reader can type; it is printed. What is finished is not
-done again. Leaves EXP/sweeps/objectives (the page). Further flags go to every command.
+done again. Leaves EXP/sweeps/NAME of every objective, and one report of all.
+Further flags go to every command.
 """
 
 from __future__ import annotations
@@ -24,15 +25,9 @@ OBJECTIVES = {  # name: (config, further flags)
     "edm": ("digits_edm.yml", []),
     "dit": ("digits_dit.yml", []),
 }
-SAMPLERS = "generalized,deis:2,dpm_solver_pp:2,unipc:2,heun"
-GRIDS = {
-    "eps": "uniform,quad",
-    "v": "uniform,logsnr",
-    "flow": "uniform,shifted:2",
-    "edm": "karras,logsnr",
-    "dit": "uniform,shifted:2",
-}
-NFE = "5,10,20,40"
+SAMPLERS = "generalized,deis:2,dpm_solver_pp:2,heun"
+GRIDS = {"eps": "uniform", "v": "uniform", "flow": "uniform", "edm": "karras", "dit": "uniform"}
+STEPS = "3,5,10,20"
 IMAGES = 192_000
 
 
@@ -50,11 +45,14 @@ def trainings(exp: Path, names: list[str], seeds: list[str]) -> Iterator[list[st
 
 
 def sweeps(names: list[str], seeds: list[str]) -> Iterator[list[str]]:
-    """The commands that measure every objective on its own time grids."""
+    """The commands that measure every objective on its own time grid."""
     for name in names:
         docs = ",".join(f"{name}-{seed}" for seed in seeds)
         words = ["--sweep", "--docs", docs, "--name", name, "--samplers", SAMPLERS]
-        yield [*words, "--grids", GRIDS[name], "--nfe", NFE, "--n_samples", "1000"]
+        words += ["--skip_type", GRIDS[name], "--timesteps", STEPS, "--n_samples", "1000"]
+        yield words
+    if len(names) > 1:
+        yield ["--report", "--name", ",".join(names)]
 
 
 def main() -> None:
