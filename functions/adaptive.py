@@ -13,7 +13,7 @@ from torch import Tensor
 
 from functions.basis import Side, side_of, velocity_slope
 from functions.plan import Basis, shaped
-from functions.process import VP, Process, Scalar, apply
+from functions.process import Process, Scalar, apply
 from functions.rows import transfer
 
 # Dormand & Prince 1980, RK5(4)7M: rows lead to the next node, the last to the result of order 5
@@ -131,6 +131,12 @@ class _Flat:
     def process(self) -> Process:
         return self.side.process
 
+    @property
+    def table(self) -> Scalar | None:
+        """The process, if its times are discrete."""
+        discrete = self.process.steps is not None and isinstance(self.process, Scalar)
+        return self.process if discrete else None  # type: ignore[return-value]
+
     def answer(self, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
         """Answers to the states x (n, ...) of these rows at t (n,)."""
         told = [] if self.label is None else [self.label[rows]]
@@ -138,11 +144,11 @@ class _Flat:
 
     def clock(self, t: Tensor) -> Tensor:
         """u at times t (n,)."""
-        return torch.log(self.process.rho(t)) if isinstance(self.process, VP) else t
+        return torch.log(self.table.rho(t)) if self.table else t
 
     def time(self, u: Tensor) -> Tensor:
         """t of u (n,), inside the walk's ends."""
-        t = self.process.time_of(torch.exp(u)) if isinstance(self.process, VP) else u
+        t = self.table.time_of(torch.exp(u)) if self.table else u
         return t.clamp(self.ends[1], self.ends[0])
 
     def there(self, x: Tensor) -> Tensor:

@@ -32,7 +32,10 @@ TABLEAUX: dict[str, Rows] = {
 
 
 @SAMPLERS.part(
-    title="DEIS rhoRK", paper="2204.13902", order="1 to 4", nfe="nodes (S - 1) + 1; vpsde: nodes S"
+    title="DEIS rhoRK",
+    paper="2204.13902",
+    order="1 to 4",
+    nfe="nodes S; to clean data nodes (S - 1) + 1",
 )
 def rho_rk(
     process: Process, grid: Tensor, tableau: Annotated[str, OneOf(TABLEAUX)] = "heun"
@@ -53,7 +56,7 @@ def rho_rk(
     title="EDM's Heun with churn; DPM-2 and Euler",
     paper="2206.00364",
     order="2; step euler: 1",
-    nfe="2S; vp: 2S - 1; step euler: S",
+    nfe="2S; to clean data 2S - 1; step euler: S",
 )
 def heun(
     process: Process,
