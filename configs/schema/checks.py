@@ -256,8 +256,10 @@ def _network(config: Config, process: Process) -> list[Problem]:
     try:
         config.denoiser(network, process)
     except ValueError as err:
-        key = "mixed_score" if config.diffusion.mixed_score != "none" else "predicts"
-        return [Problem(f"diffusion.{key}", str(err))]
+        text = str(err)
+        keys = {"a mixed": "diffusion.mixed_score", "a learned": "model.var_type"}
+        named = (key for begin, key in keys.items() if text.startswith(begin))
+        return [Problem(next(named, "diffusion.predicts"), text)]
     return []
 
 

@@ -29,8 +29,8 @@ def ays(process: Process, steps: int, table: Annotated[str, OneOf(LEVELS)] = "sd
     """Times at the noise levels sigma/alpha of a published table of 10 steps, for other numbers of
     steps interpolated in the logarithm (2404.14507); the ends are those of the process.
 
-    table: of Stable Diffusion 1.5, SDXL, DeepFloyd-IF or Stable Video Diffusion. Raises ValueError for
-    another one, and for a process whose noise begins below these levels or ends above them.
+    table: of Stable Diffusion 1.5, SDXL, DeepFloyd-IF or Stable Video Diffusion. Raises ValueError
+        for another one, and for a process whose noise does not cover these levels.
     """
     require(ays, table=table)
     check_steps(process, steps)

@@ -73,7 +73,8 @@ def to_adm(model: Model) -> Files:
     averages = [f"ema {average}" for average in model.config.model.averages]
     rates = dict(zip(averages, model.config.ema_rates, strict=True))
     step, average = model.weights.step or 0, model.weights.average
-    name = f"ema_{rates[average]:.6g}_{step:06d}" if average in rates else f"model{step:06d}"
+    kind = f"ema_{rates[average]:.6g}_" if average in rates else "ema_"
+    name = f"{kind if average.startswith('ema') else 'model'}{step:06d}"
     weights = interop.export(model.network, "adm")
     return {f"{name}.pt": weights, "config.yml": dump(portable(model.config))}
 
@@ -101,9 +102,11 @@ LAYOUTS: Mapping[str, Callable[[Model], Files]] = {
 
 
 def portable(config: Config) -> Config:
-    """The config without what lies on this machine only: paths, the guide, the checkpoint."""
+    """The config without what an export leaves behind: paths of this machine, the guide, and which
+    checkpoint and average it was.
+    """
     data = config.data.model_copy(update={"path": None, "test_path": None})
-    local = {"ckpt_id": None, "guide": None}
+    local = {"ckpt_id": None, "ema": None, "ema_length": None, "guide": None}
     if config.sampling.guide is not None:
         local["guidance"] = None
     sampling = config.sampling.model_copy(update=local)

@@ -106,12 +106,12 @@ def test_align_your_steps_walks_the_published_levels(table):
     """Their table for 10 steps; every second of its levels for 5; between two the geometric mean
     for 20; from the first time of the process to its end.
     """
-    edm = EDM()
+    edm = EDM(sigma_max=700.0)
     ten, five, twenty = (GRIDS["ays"](edm, steps, table) for steps in (10, 5, 20))
     torch.testing.assert_close(ten[1:-1], torch.tensor(LEVELS[table][1:-1]).double())
     torch.testing.assert_close(five[1:-1], ten[2:-1:2])
     torch.testing.assert_close(twenty[3:-2:2], (ten[1:-2] * ten[2:-1]).sqrt())
-    assert ten[0] == 80 and ten[-1] == 0 and GRIDS["ays"](edm, 1, table).tolist() == [80, 0]
+    assert ten[0] == 700 and ten[-1] == 0 and GRIDS["ays"](edm, 1, table).tolist() == [700, 0]
     assert GRIDS["ays"](VP("quad", 0.00085, 0.012), 10)[1] == pytest.approx(850, abs=0.5)
 
 

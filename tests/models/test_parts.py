@@ -11,7 +11,7 @@ PARTS = [p for r in (NETWORKS, EXTRACTORS, OPTIMIZERS) for p in r.parts.values()
 
 
 def test_names():
-    assert list(NETWORKS) == ["adm", "ddpm", "dhariwal", "dit", "ncsnpp", "song"]
+    assert list(NETWORKS) == ["adm", "ddpm", "dhariwal", "dit", "edm2", "ncsnpp", "song"]
     assert sorted(EXTRACTORS) == ["classifier", "inception"]
     assert list(OPTIMIZERS) == ["Adam", "AdamW"]
 
