@@ -256,12 +256,12 @@ def module(class_name, names, state, **more):
     return Persistent(class_name, **made, **state, **more)
 
 
-def snapshot(weights, kind="EDMPrecond", net="SongUNet", kwargs=SONG, **numbers):
+def snapshot(weights, kind="EDMPrecond", net="SongUNet", kwargs=SONG, inside="model", **numbers):
     """A snapshot of EDM's trainer: the bytes of its pickle."""
     numbers = {"sigma_min": 0.0, "sigma_max": float("inf"), "sigma_data": 0.5, **numbers}
     with fake_modules() as modules:
         inner = module(net, weights, {}, _init_args=(), _init_kwargs=kwargs)
-        outer = torch.nn.Module().__dict__ | {"_modules": {"model": inner}}
+        outer = torch.nn.Module().__dict__ | {"_modules": {inside: inner}}
         whole = Persistent(kind, **outer, **numbers, skip_scale=np.sqrt(0.5), use_fp16=False)
         data = modules["dnnlib.util"].EasyDict(
             ema=whole,

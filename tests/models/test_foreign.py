@@ -13,14 +13,13 @@ import torch
 from functions.denoiser import Denoiser
 from functions.process import PROCESSES, VPSDE
 from models import NETWORKS, build
-from models.interop import edm, load_foreign, read, scheduler, score_sde
+from models.interop import dit, edm, load_foreign, read, scheduler, score_sde
 from models.interop.unpickle import unpickle
 from tests.models import formats
 from tests.models.formats import HERE, NCSNPP, SONG, Persistent, fake_modules, snapshot
 
 ANSWERS = {k: torch.tensor(v) for k, v in np.load(HERE / "answers.npz").items()}
 X, T = formats.inputs()
-needs_song = pytest.mark.skipif("song" not in NETWORKS, reason="the network song is not here yet")
 
 
 @torch.no_grad()
@@ -31,7 +30,6 @@ def opened(path, side=8, **more):
     return network, info
 
 
-@needs_song
 def test_a_snapshot_of_edm_gives_the_answers_of_its_network():
     network, info = opened(HERE / "edm.pkl")
     assert (info["layout"], info["network"], info["weights"]) == ("edm", "song", "ema")
@@ -44,7 +42,6 @@ def test_a_snapshot_of_edm_gives_the_answers_of_its_network():
         assert (denoiser.x0(X, T.double()) - ANSWERS["edm"]).abs().max() < 2e-5
 
 
-@pytest.mark.skipif("dhariwal" not in NETWORKS, reason="the network dhariwal is not here yet")
 def test_a_snapshot_with_the_adm_network_of_edm(tmp_path):
     weights, (x, t) = formats.Weights(4), formats.inputs(4)
     label = torch.tensor([4, 1])
@@ -57,7 +54,6 @@ def test_a_snapshot_with_the_adm_network_of_edm(tmp_path):
         assert (network(x, t, label) - want).abs().max() < 2e-5
 
 
-@needs_song
 def test_the_published_ddpmpp_of_edm_on_cifar10_has_our_names(monkeypatch):
     """55.7 M parameters, as EDM's training prints them, with the layer of augmentations."""
 
@@ -81,7 +77,6 @@ def test_the_published_ddpmpp_of_edm_on_cifar10_has_our_names(monkeypatch):
     assert sum(p.numel() for p in ours.parameters()) == 55_733_891
 
 
-@needs_song
 @pytest.mark.parametrize(
     ("kind", "numbers", "told"),
     [
@@ -147,15 +142,12 @@ def unpickled_weights():
     ],
 )
 def test_other_networks_of_edm_are_refused_in_one_line(tmp_path, change, says):
-    if "song" not in NETWORKS and "net" not in change:
-        says = "which needs song, unknown here"
     (tmp_path / "a.pkl").write_bytes(snapshot(unpickled_weights(), **change))
     with pytest.raises(ValueError, match=rf"a\.pkl: holds .*{re.escape(says)}") as caught:
         read(tmp_path / "a.pkl")
     assert "\n" not in str(caught.value)
 
 
-@needs_song
 def test_a_snapshot_with_missing_and_left_over_weights_is_refused(tmp_path):
     weights = unpickled_weights()
     del weights["map_layer0.bias"]
@@ -181,7 +173,7 @@ def test_modules_in_a_circle_end(tmp_path):
     inner.state["_modules"]["again"] = inner
     from models.interop.edm import network_of
 
-    with pytest.raises(ValueError, match=r"again that is none, or is in it twice|needs song"):
+    with pytest.raises(ValueError, match=r"again that is none, or is in it twice"):
         network_of({"ema": record}, Path("a.pkl"))
 
 
@@ -302,12 +294,12 @@ def test_torchcfm_answers_its_velocity_with_the_sign_turned(tmp_path):
     assert read(tmp_path / "raw.pt")[1]["weights"] == "raw"
 
 
-def dit_weights(hidden=32, depth=2, patch=2, side=8, classes=11):
+def dit_weights(hidden=32, depth=2, patch=2, side=8, classes=11, channels=3):
     """Names and shapes of facebook's DiT, its answers with a variance."""
     block = {"attn.qkv": 3 * hidden, "mlp.fc1": 4 * hidden, "adaLN_modulation.1": 6 * hidden}
     shapes = {
         "pos_embed": (1, (side // patch) ** 2, hidden),
-        "x_embedder.proj.weight": (hidden, 3, patch, patch),
+        "x_embedder.proj.weight": (hidden, channels, patch, patch),
         "x_embedder.proj.bias": (hidden,),
         "y_embedder.embedding_table.weight": (classes, hidden),
     }
@@ -315,7 +307,7 @@ def dit_weights(hidden=32, depth=2, patch=2, side=8, classes=11):
     dense |= {f"blocks.{i}.{k}": (out, hidden) for i in range(depth) for k, out in block.items()}
     dense |= {f"blocks.{i}.attn.proj": (hidden, hidden) for i in range(depth)}
     dense |= {f"blocks.{i}.mlp.fc2": (hidden, 4 * hidden) for i in range(depth)}
-    dense["final_layer.linear"] = (patch**2 * 6, hidden)
+    dense["final_layer.linear"] = (patch**2 * 2 * channels, hidden)
     dense["final_layer.adaLN_modulation.1"] = (2 * hidden, hidden)
     for name, shape in dense.items():
         shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
@@ -343,10 +335,29 @@ def test_shapes_of_dit_tell_its_options(tmp_path, trainer):
         read(tmp_path / "dit.pt")
 
 
-@pytest.mark.skipif("dit" not in NETWORKS, reason="the network dit is not here yet")
 def test_names_of_dit_are_those_of_our_network(tmp_path):
     torch.save(dit_weights(), tmp_path / "dit.pt")
     opened(tmp_path / "dit.pt", num_heads=2)
+
+
+def test_the_published_dit_xl_2_has_our_names():
+    """675 M parameters (2212.09748, table 4), and the fixed table of positions."""
+    with torch.device("meta"):
+        theirs = dit_weights(1152, 28, 2, 32, 1001, 4)
+        options = dit.network_options(theirs)
+        ours = build("dit", **options)
+    assert options["num_heads"] == 16
+    names = {k: v.shape for k, v in theirs.items()}
+    assert {k: v.shape for k, v in ours.state_dict().items()} == names
+    assert round(sum(v.numel() for k, v in theirs.items() if k != "pos_embed") / 1e6) == 675
+
+
+@pytest.mark.skipif("edm2" in NETWORKS, reason="the network edm2 is here")
+def test_a_network_of_edm2_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "edm2-img64-s-1073741-0.075.pkl"
+    path.write_bytes(snapshot({}, "Precond", "UNet", {"img_resolution": 64}, inside="unet"))
+    with pytest.raises(ValueError, match=r"holds a network UNet, which needs edm2, unknown here"):
+        read(path)
 
 
 class Bomb:

@@ -25,7 +25,10 @@ def trace(tmp_path):
 
 def storage_bytes(tensor):
     buffer = io.BytesIO()
-    torch.save(tensor.untyped_storage(), buffer, _use_new_zipfile_serialization=False)
+    storage = torch.TypedStorage(
+        wrap_storage=tensor.untyped_storage(), dtype=tensor.dtype, _internal=True
+    )
+    torch.save(storage, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()
 
 
@@ -163,7 +166,7 @@ def hostile(trace):
         "a memo without end": b"\x80\x04Nr\xff\xff\xff\x7f.",
         "an endless text": b"\x80\x04\x8d" + struct.pack("<Q", 2**60) + b"abc.",
         "a call of a list": b"]K\x01\x85R.",
-        "the class of a record": MODULES + b"(S'x'\n(S'k'\nd0tR.",
+        "the class of a record": MODULES + b"(S'x'\nS'k'\ntR.",
     }
 
 
@@ -203,14 +206,28 @@ def test_registered_extensions_are_refused_even_when_python_has_them_ready(trace
     ],
 )
 def test_tensors_larger_than_their_numbers_are_refused(size, stride, offset):
+    with pytest.raises(ValueError, match=r"it holds a tensor (\(.*do not fill|without a storage)"):
+        unpickle(pickle.dumps(tensor_of(size, stride, offset), protocol=4))
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "values"),
+    [
+        ((), (), 5, 5.0),
+        ((2, 3), (1, 2), 0, [[0, 2, 4], [1, 3, 5]]),
+        ((2,), (3,), 2, [2, 5]),
+        ((0, 7), (7, 1), 0, []),
+    ],
+)
+def test_tensors_within_their_numbers_are_read(size, stride, offset, values):
+    found = unpickle(pickle.dumps(tensor_of(size, stride, offset), protocol=4))
+    assert found.tensor.tolist() == values
+
+
+def tensor_of(size, stride, offset):
+    """A tensor over the numbers 0 to 5, as torch pickles one."""
     storage = Calls(torch.storage._load_from_bytes, storage_bytes(torch.arange(6.0)))
-
-    class Tensor:
-        def __reduce__(self):
-            return torch._utils._rebuild_tensor_v2, (storage, offset, size, stride, False, {})
-
-    with pytest.raises(ValueError, match="it holds a tensor"):
-        unpickle(pickle.dumps(Tensor(), protocol=4))
+    return Calls(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, {})
 
 
 def test_damaged_pickles_are_refused_in_one_line():

@@ -14,14 +14,13 @@ from safetensors.torch import save_file
 
 from configs.schema import Config, load
 from main import main
-from models import NETWORKS, build, interop
+from models import build, interop
 from runners.model import weights
 from runners.model.load import adopt
 from tests.models.formats import HERE, Persistent, fake_modules
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 BARE = "data: {dataset: FOLDER, image_size: %d, channels: %d}\n"
-needs_song = pytest.mark.skipif("song" not in NETWORKS, reason="the network song is not here yet")
 
 
 def draw(tmp_path: Path, source: Path, *more: str, side: int = 8, channels: int = 3) -> int:
@@ -50,7 +49,6 @@ def adm_file(path: Path, name: str, **whole) -> Path:
     return path
 
 
-@needs_song
 def test_a_snapshot_of_edm_fills_everything(tmp_path: Path, capsys) -> None:
     assert draw(tmp_path, HERE / "edm.pkl", "--sample_type", "heun", "--skip_type", "karras:7") == 0
     said = capsys.readouterr().err
@@ -88,6 +86,14 @@ def test_what_a_file_does_not_tell_is_the_configs_and_said(tmp_path: Path, capsy
     assert "not in the file, so the config's: process and prediction" in capsys.readouterr().err
     found = filled(tmp_path, HERE / "ncsnpp.pth", ("diffusion.process", "vpsde"))
     assert found.diffusion.process == "vpsde" and found.model.options["fir"] is True
+
+
+def test_a_guide_may_be_a_foreign_file_too(tmp_path: Path, capsys) -> None:
+    guide = ["--guidance", "2", "--guide", str(HERE / "ddpmpp.pth")]
+    assert draw(tmp_path, HERE / "ddpmpp.pth", *guide) == 0
+    assert draw(tmp_path, HERE / "edm.pkl", *guide, "-i", "other") == 2
+    error = capsys.readouterr().err
+    assert re.search("--guide .*ddpmpp.pth was trained with diffusion.process vpsde", error)
 
 
 def test_a_config_that_says_something_else_is_warned(tmp_path: Path, capsys) -> None:
