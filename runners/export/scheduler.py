@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from configs.schema import Config
@@ -30,12 +31,9 @@ def scheduler(config: Config, process: Process) -> dict[str, Any]:
         **_betas(config, process),
         "prediction_type": _PREDICTS[how.predicts],
         "variance_type": _VARIANCES[variance(config)],
-        "clip_sample": config.sampler().clip,
-        "clip_sample_range": 1.0,
+        **_clip(config),
         "timestep_spacing": _SPACINGS.get(config.grid().name, "leading"),
         "steps_offset": 0,
-        "rescale_betas_zero_snr": False,
-        "thresholding": False,
     }
 
 
@@ -46,11 +44,28 @@ def variance(config: Config) -> str:
     return spec.options["variance"] if spec.name == "ddpm" and own != "learned" else own
 
 
+def _clip(config: Config) -> dict[str, Any]:
+    """How the expected clean image is kept in range; keep_eps is an argument of pipelines."""
+    spec = config.sampler().clip
+    how = spec.build(**spec.options) if spec else None
+    if how is None or how.ratio is None:
+        bound = 1.0 if how is None else how.bound
+        return {"clip_sample": how is not None, "clip_sample_range": bound, "thresholding": False}
+    most = how.most if math.isfinite(how.most) else 1e6  # JSON has no infinity
+    return {
+        "clip_sample": False,
+        "thresholding": True,
+        "dynamic_thresholding_ratio": how.ratio,
+        "sample_max_value": most,
+    }
+
+
 def _betas(config: Config, process: VP) -> dict[str, Any]:
     """The noise schedule by name where DDPMScheduler and DDIMScheduler have the formula, else as a
     list of betas.
     """
     how = config.diffusion.options
     if name := _SCHEDULES.get(str(how["schedule"])):
-        return {"beta_schedule": name, **{key: how[key] for key in ("beta_start", "beta_end")}}
+        ends = {key: how[key] for key in ("beta_start", "beta_end")}
+        return {"beta_schedule": name, **ends, "rescale_betas_zero_snr": how["rescale_zero_snr"]}
     return {"trained_betas": process.betas.tolist()}

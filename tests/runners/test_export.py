@@ -171,6 +171,17 @@ def test_every_noise_schedule_is_the_same_there(tmp_path, schedule) -> None:
 
 
 @pytest.mark.slow
+def test_dynamic_thresholds_and_zero_terminal_snr_are_the_same_there(tmp_path) -> None:
+    words = run(tmp_path, *FEW, *V, "--diffusion.rescale_zero_snr", "true")
+    how = ["--sampling.clip", "dynamic:0.9:1.5", "--skip_type", "trailing"]
+    assert main([*words, "--export", str(tmp_path / "out"), *how, "--timesteps", "10"]) == 0
+    told = {"num_inference_steps": 10, "use_clipped_model_output": True}
+    there = theirs(tmp_path / "out", "DDIMPipeline", **told)
+    how = ["--sampling.clip", "dynamic:0.9:1.5", "--sampling.skip_type", "trailing"]
+    assert worst(ours(words, *how, "--sampling.timesteps", "10"), there) < 3e-5
+
+
+@pytest.mark.slow
 def test_trailing_times_are_the_same_there(tmp_path) -> None:
     words = run(tmp_path, *FEW, *V)
     assert main([*words, "--export", str(tmp_path / "out"), "--skip_type", "trailing"]) == 0
