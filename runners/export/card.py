@@ -98,7 +98,9 @@ def _pipeline(model: Model, where: str) -> list[str]:
     told = {"num_inference_steps": config.sampling.timesteps or STEPS}
     if name == "DDIMPipeline":
         told["eta"] = sampler.options.get("eta", 0.0)
-        if sampler.clip:  # the noise that fits the clipped image, as here and in the paper's code
+        if (
+            sampler.clip and not sampler.clip.options["keep_eps"]
+        ):  # the noise fits the clipped image
             told["use_clipped_model_output"] = True
     words = "".join(f", {key}={value}" for key, value in told.items())
     return [

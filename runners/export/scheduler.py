@@ -30,12 +30,25 @@ def scheduler(config: Config, process: Process) -> dict[str, Any]:
         **_betas(config, process),
         "prediction_type": _PREDICTS[how.predicts],
         "variance_type": _VARIANCES[variance(config)],
-        "clip_sample": config.sampler().clip,
-        "clip_sample_range": 1.0,
+        **_clips(config),
         "timestep_spacing": _SPACINGS.get(config.grid().name, "leading"),
         "steps_offset": 0,
-        "rescale_betas_zero_snr": False,
-        "thresholding": False,
+        "rescale_betas_zero_snr": how.options["rescale_zero_snr"],
+    }
+
+
+def _clips(config: Config) -> dict[str, Any]:
+    """How the predicted clean image is kept in range."""
+    if (spec := config.sampler().clip) is None:
+        return {"clip_sample": False, "thresholding": False}
+    clip = spec.build(**spec.options)
+    if clip.ratio is None:
+        return {"clip_sample": True, "clip_sample_range": clip.bound, "thresholding": False}
+    return {
+        "clip_sample": False,
+        "thresholding": True,
+        "dynamic_thresholding_ratio": clip.ratio,
+        "sample_max_value": min(clip.most, 1e9),  # JSON has no infinity
     }
 
 
