@@ -114,7 +114,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
     path = write(
         tmp_path,
         "data: {dataset: DIGITZ, image_size: 8, num_workers: -1}\n"
-        "model: {ch: 32, ch_mult: [1, two], depth: 3}\n"
+        "model: {ch: 32, ch_mult: [1, two], deepness: 3}\n"
         "loss: {name: skipp}\n"
         "training: {batch_sise: 3, lr: 1}\n"
         "optim: {lr: fast}\n",
@@ -124,7 +124,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         "tiny.yml: data.dataset: DIGITZ is unknown; it should be ",
         "tiny.yml: data.num_workers: -1 is not valid; it should be a whole number, at least 0",
         'tiny.yml: model.ch_mult: [1, "two"] is not valid; it should be a non-empty list of whole',
-        "tiny.yml: model.depth: there is no such key with network ddpm; known here: image_size",
+        "tiny.yml: model.deepness: there is no such key with network ddpm; known here: image_size",
         "tiny.yml: loss.name: skipp is unknown; it should be hybrid, kl, simple or skip; did you",
         "tiny.yml: training.batch_sise: there is no such key; did you mean training.batch_size?",
         "tiny.yml: training.lr: there is no such key; did you mean optim.lr?",
@@ -189,7 +189,7 @@ def test_everything_wrong_is_told_at_once_with_file_key_and_way_out(tmp_path):
         ("model.out_ch", "3", "does not fit data.channels; it should be 1"),
         ("model.image_size", "16", "does not fit data.image_size"),
         ("model.name", "adam", "it should be"),
-        ("model.type", "bayesian", "bayesian is unknown; it should be adm, ddpm, ncsnpp or simple"),
+        ("model.type", "bayesian", "bayesian is unknown; it should be adm, ddpm, dhariwal, dit"),
         ("model.type", "simpel", "did you mean simple?"),
         ("model.ch.x", "1", "model.ch is a value and holds no keys"),
         ("diffusion.beta_start", "0", "above 0 and below 1"),
@@ -585,7 +585,7 @@ def test_the_options_of_a_networks_shape_need_not_be_said(name, request):
         ([("model.num_head_channels", "0")], "it should be -1 or a whole number, at least 1"),
         ([("model.use_fp16", "true")], "there is no such key with network adm"),
         ([("model.ch", "32")], "is another name of model.model_channels"),
-        ([("model.attn_resolutions", "[4]")], "belongs to ddpm or ncsnpp; network adm does not"),
+        ([("model.attn_resolutions", "[4]")], "song; network adm does not"),
         (
             [("sampling.sample_type", "ddpm"), ("sampling.variance", "learned")],
             "sampling.variance: learned needs a network that answers variances, but "
