@@ -8,16 +8,18 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from torch import Tensor
 
-from models.interop.unpickle import Record, Weight
+from models.interop.unpickle import Record, Weight, shown
 from models.parts import NETWORKS
 
 _NETWORKS = {"SongUNet": "song", "DhariwalUNet": "dhariwal", "UNet": "edm2"}
 _OURS = {"img_resolution": "image_size", "label_dim": "num_classes"}  # other names of options
 _TRAINING = {"label_dropout", "use_fp16", "logvar_channels"}  # options that decide no answer
+_FIXED: dict[str, Any] = {"channels_per_head": 64, "resample_filter": [1, 1]}  # of our edm2
 _LENGTH = re.compile(r".*-\d+-(\d+\.\d+)")  # EDM2: thousand images, length of the average
 _SIGMAS = (0.002, 80.0)  # EDM's sampler goes no further, whatever the network allows
 
@@ -70,6 +72,8 @@ def _weights(net: Record) -> dict[str, Tensor]:
     while waiting:
         prefix, module = waiting.pop()
         hidden = module.state.get("_non_persistent_buffers_set", ())
+        if not isinstance(hidden, set | list | tuple):
+            raise ValueError(f"holds a {module.class_name} with strange buffers")
         for kind in ("_parameters", "_buffers"):
             for key, value in _attribute(module, kind).items():
                 if isinstance(value, Weight) and key not in hidden:
@@ -78,7 +82,8 @@ def _weights(net: Record) -> dict[str, Tensor]:
             if child is None:
                 continue
             if not isinstance(child, Record) or id(child) in seen:
-                raise ValueError(f"holds a module {prefix}{key} that is none, or is in it twice")
+                name = shown(f"{prefix}{key}")
+                raise ValueError(f"holds a module {name} that is none, or is in it twice")
             seen.add(id(child))
             waiting.append((f"{prefix}{key}.", child))
     return found
@@ -92,15 +97,32 @@ def _options(net: Record, name: str) -> dict[str, Any]:
         ours = _OURS.get(key, key)
         if key in _TRAINING:
             continue
+        if name == "edm2" and key in _FIXED:
+            if (list(value) if isinstance(value, list | tuple) else value) != _FIXED[key]:
+                raise ValueError(f"holds a network UNet with {key} other than {_FIXED[key]}")
+            continue
         if key == "img_channels":  # EDM2's, of the state and of the answer
-            options |= {"in_channels": value, "out_channels": value}
+            options |= dict.fromkeys(("in_channels", "out_channels"), _option(key, value))
             continue
         if ours not in known:
-            raise ValueError(f"holds a network {net.class_name} with an option {key}, unknown here")
-        options[ours] = list(value) if isinstance(value, tuple) else value
+            what = f"an option {shown(str(key))}, unknown here"
+            raise ValueError(f"holds a network {net.class_name} with {what}")
+        options[ours] = _option(key, value)
+    if name == "edm2" and options.get("clip_act", 0) is None:
+        options["clip_act"] = 0
     if "num_classes" in options:
         options["num_classes"] = options["num_classes"] or None
     return options
+
+
+def _option(key: str, value: Any) -> Any:
+    """A value as a config holds one. Raises ValueError for anything else than numbers and names,
+    which a message could not show: in a few bytes a list may hold itself, or a million lists.
+    """
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    if len(items) > 64 or not all(isinstance(v, str | int | float | NoneType) for v in items):
+        raise ValueError(f"holds a network with a strange {key}")
+    return items if isinstance(value, list | tuple) else value
 
 
 def _diffusion(whole: Record) -> dict[str, Any]:

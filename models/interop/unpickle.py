@@ -8,8 +8,8 @@ the list ends the reading. A network becomes a `Record`: the name of its class, 
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -17,7 +17,13 @@ from torch import Tensor
 
 # They would reach registered extensions, objects outside the file, or a memo of any size.
 _REFUSED = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"}
+_REFUSED |= {"FROZENSET"}
 _MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
+# The pickles at the head of a storage call nothing.
+_CALLS = {"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "STACK_GLOBAL", "PERSID"}
+_CALLS |= {"EXT1", "EXT2", "EXT4"}
+_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # a file of PyTorch that is no archive
+_FEW = 16  # items that one call may copy: a list can be named again and again in a few bytes
 
 
 class UnsafeError(ValueError):
@@ -43,9 +49,9 @@ class Record:
         self.__setstate__({} if state is None else state)
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-            raise UnsafeError(f"gives a {self.class_name} a state that is no dictionary of names")
-        self.state = dict(state)
+        if not isinstance(state, dict):
+            raise UnsafeError(f"gives a {self.class_name} a state that is no dictionary")
+        self.state = state  # no copy: a small pickle could ask for thousands
 
 
 class Weight:
@@ -61,9 +67,12 @@ class Weight:
 
 
 class _Dict(dict):
-    """Any kind of dictionary; attributes of its own are dropped."""
+    """Any kind of dictionary, made empty; attributes of its own are dropped."""
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -126,13 +135,14 @@ def _persistent(meta: Any) -> Record:
     """An object of `torch_utils.persistence`. Its source text (`module_src`) is left unread."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
         raise UnsafeError("holds a persistent object without the name of its class")
-    return Record(meta["class_name"], meta.get("state"))
+    return Record(shown(meta["class_name"]), meta.get("state"))
 
 
 def _storage(content: Any) -> Weight:
     """A storage, flat, from the bytes of a file of PyTorch inside the pickle."""
     if not isinstance(content, bytes):
         raise UnsafeError("asks for a storage of something else than bytes")
+    _scan_storage(content)
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as err:  # a damaged storage fails in every way there is
@@ -144,7 +154,8 @@ def _storage(content: Any) -> Weight:
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Weight:
     """A tensor (size) over a storage. No number of the storage may be repeated without end."""
-    whole = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
+    whole = isinstance(size, tuple) and isinstance(stride, tuple)
+    whole = whole and len(size) == len(stride) <= _FEW
     numbers = (offset, *size, *stride) if whole else ()
     if not isinstance(storage, Weight) or not whole or not all(map(_natural, numbers)):
         raise UnsafeError("holds a tensor without a storage or a shape")
@@ -172,6 +183,31 @@ def _number(dtype: Any, content: Any = b"") -> int | float | bool:
     return value.item()
 
 
+def _size(numbers: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(numbers, list | tuple) or len(numbers) > _FEW:
+        raise UnsafeError("holds a size that is none")
+    return tuple(numbers)
+
+
+def _set(items: Any = ()) -> set[Any]:
+    if not isinstance(items, list | tuple) or len(items) > _FEW:
+        raise UnsafeError("holds a set that no network needs")
+    _require_keys(items)
+    return set(items)
+
+
+def _require_keys(keys: Iterable[Any]) -> None:
+    """Raises UnsafeError for other keys than text and numbers. Python's hash of nested tuples takes
+    time exponential in their depth, or overflows the stack of the process.
+    """
+    for key in keys:
+        if type(key) not in _KEYS or (type(key) is int and key.bit_length() > 64):
+            raise UnsafeError("holds a key that is neither text nor a number")
+
+
+_KEYS = {str, bytes, int, float, bool, type(None)}
+
+
 def _containers() -> dict[str, type[Record]]:
     """Containers of torch.nn, which a pickle makes by their class."""
     names = ("ModuleDict", "ModuleList", "Sequential", "ParameterDict", "ParameterList")
@@ -179,15 +215,16 @@ def _containers() -> dict[str, type[Record]]:
     return {f"{place}.{name}": type(name, (Record,), {"__slots__": ()}) for name in names}
 
 
+_STORAGE = _Function(_storage)
 _NAMES: Mapping[str, Any] = {
     "collections.OrderedDict": _Dict,
     "dnnlib.util.EasyDict": _Dict,
-    "builtins.set": set,
+    "builtins.set": _Function(_set),
     "torch_utils.persistence._reconstruct_persistent_obj": _Function(_persistent),
-    "torch.storage._load_from_bytes": _Function(_storage),
+    "torch.storage._load_from_bytes": _STORAGE,
     "torch._utils._rebuild_tensor_v2": _Function(_tensor),
     "torch._utils._rebuild_parameter": _Function(_parameter),
-    "torch.Size": tuple,
+    "torch.Size": _Function(_size),
     "numpy.dtype": _Dtype,
     "numpy.ndarray": _Array,
     **_containers(),
@@ -199,15 +236,52 @@ _NAMES: Mapping[str, Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own reader in Python, for it can be told to look at keys before they are hashed."""
+
+    stack: list[Any]
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content))
+        self._storages: dict[int, tuple[bytes, Weight]] = {}
+        self._once = _Function(self._storage_once)
+
     def find_class(self, module: str, name: str) -> Any:
         found = _NAMES.get(f"{module}.{name}")
+        if found is _STORAGE:
+            return self._once
         if found is None:
-            raise UnsafeError(f"names {_shown(module)}.{_shown(name)}, which no network needs")
+            raise UnsafeError(f"names {shown(module)}.{shown(name)}, which no network needs")
         return found
 
+    def _storage_once(self, content: Any) -> Weight:
+        """Read a storage once, however often the pickle asks for it."""
+        if id(content) not in self._storages:
+            self._storages[id(content)] = (content, _storage(content))  # kept alive for its id
+        return self._storages[id(content)][1]
 
-def _shown(name: str) -> str:
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+
+def _check_keys_of(code: bytes, keys: slice) -> None:
+    """Let the instruction `code` look at its keys, a part of the stack, before it takes them."""
+    taken: Any = pickle._Unpickler.dispatch[code[0]]
+
+    def checked(reader: Any) -> None:
+        _require_keys(reader.stack[keys])
+        taken(reader)
+
+    _Unpickler.dispatch[code[0]] = checked
+
+
+_check_keys_of(pickle.SETITEM, slice(-2, -1))
+_check_keys_of(pickle.SETITEMS, slice(0, None, 2))
+_check_keys_of(pickle.DICT, slice(0, None, 2))
+_check_keys_of(pickle.ADDITEMS, slice(0, None))
+
+
+def shown(name: str) -> str:
+    """Name of a file as a message may show it: short, and no character that steers a terminal."""
     return "".join(char if char.isprintable() else "?" for char in name[:80])
 
 
@@ -218,7 +292,7 @@ def unpickle(content: bytes) -> Any:
     """
     try:
         _scan(content)
-        found = _Unpickler(io.BytesIO(content)).load()
+        found = _Unpickler(content).load()
     except UnsafeError as err:
         raise ValueError(f"not opened for safety: it {err}") from err
     except Exception as err:  # a damaged pickle fails in every way there is
@@ -233,3 +307,17 @@ def _scan(content: bytes) -> None:
             raise UnsafeError(f"holds the instruction {code.name}, which no network needs")
         if code.name in _MEMO and isinstance(argument, int) and argument > count:
             raise UnsafeError("asks for more memory than it can fill")
+
+
+def _scan_storage(content: bytes) -> None:
+    """Check the pickles at the head of a storage: a number, a version, a machine, the storage's
+    place, and its key. PyTorch's reader makes byte arrays of any size for a pickle that asks.
+    """
+    if not content.startswith(_LEGACY):
+        raise UnsafeError("holds a tensor in a form that no network has")
+    file, count = io.BytesIO(content), 0
+    for _ in range(5):
+        for code, _, _ in pickletools.genops(file):
+            count += 1
+            if code.name in _CALLS or count > 200:
+                raise UnsafeError("holds a tensor that is damaged, or more than numbers")

@@ -190,6 +190,111 @@ def dhariwal(w, x, time, label, kwargs):
     return conv(w, "out_conv", x, kwargs["out_channels"])
 
 
+# EDM2's UNet (2312.02696, figure 21, appendix B.7)
+
+EDM2 = {
+    **{"img_resolution": 8, "img_channels": 3, "label_dim": 5, "model_channels": 4},
+    **{"channel_mult": [1, 2], "channel_mult_noise": None, "channel_mult_emb": None},
+    **{"num_blocks": 1, "attn_resolutions": [4], "dropout": 0.1, "clip_act": None},
+}
+
+
+def pixel_norm(x, dims=1):
+    size = (x**2).mean(dims, keepdim=True).sqrt()
+    return x / (size + 1e-4)
+
+
+def mp_conv(w, name, x, out, kernel=0, gain=1.0):
+    weight = w.need(f"{name}.weight", out, x.shape[1], *[kernel] * (2 * (kernel > 0)))
+    weight = pixel_norm(weight, tuple(range(1, weight.ndim)))
+    weight = weight * gain / math.sqrt(weight[0].numel())
+    return F.conv2d(x, weight, padding=kernel // 2) if kernel else F.linear(x, weight)
+
+
+def mp_mix(a, b, t):
+    return ((1 - t) * a + t * b) / math.sqrt((1 - t) ** 2 + t**2)
+
+
+def mp_join(a, b):
+    n, m = a.shape[1], b.shape[1]
+    return math.sqrt((n + m) / 0.5) * torch.cat([0.5 / n**0.5 * a, 0.5 / m**0.5 * b], 1)
+
+
+def silu(x):
+    return F.silu(x) / 0.596
+
+
+def edm2_block(w, name, x, emb, out, encode, attend=False, up=False, down=False):
+    x = F.avg_pool2d(x, 2) if down else x
+    x = F.interpolate(x, scale_factor=2.0, mode="nearest") if up else x
+    if encode:
+        x = mp_conv(w, f"{name}.conv_skip", x, out, 1) if x.shape[1] != out else x
+        x = pixel_norm(x)
+    h = mp_conv(w, f"{name}.conv_res0", silu(x), out, 3)
+    factor = mp_conv(w, f"{name}.emb_linear", emb, out, gain=w.need(f"{name}.emb_gain")) + 1
+    h = mp_conv(w, f"{name}.conv_res1", silu(h * factor[:, :, None, None]), out, 3)
+    if not encode and x.shape[1] != out:
+        x = mp_conv(w, f"{name}.conv_skip", x, out, 1)
+    x = mp_mix(x, h, 0.3)
+    if attend:  # one head: fewer than 64 channels
+        qkv = mp_conv(w, f"{name}.attn_qkv", x, 3 * out, 1)
+        q, k, v = pixel_norm(qkv.reshape(len(x), out, 3, -1)).unbind(2)
+        h = (v @ torch.softmax(q.mT @ k / math.sqrt(out), 2).mT).reshape(x.shape)
+        x = mp_mix(x, mp_conv(w, f"{name}.attn_proj", h, out, 1), 0.3)
+    return x
+
+
+def edm2(w, x, time, label, kwargs):
+    """F(x; c_noise) of EDM2's network; label: int64 (B,)."""
+    ch, side, attends = (
+        kwargs[k] for k in ("model_channels", "img_resolution", "attn_resolutions")
+    )
+    waves = time[:, None] * w.need("emb_fourier.freqs", ch) + w.need("emb_fourier.phases", ch)
+    levels = [(side >> i, ch * m) for i, m in enumerate(kwargs["channel_mult"])]
+    classes, width = kwargs["label_dim"], levels[-1][1]
+    emb = mp_conv(w, "emb_noise", math.sqrt(2) * waves.cos(), width)
+    named = F.one_hot(label, classes).float() * math.sqrt(classes)
+    emb = silu(mp_mix(emb, mp_conv(w, "emb_label", named, width), 0.5))
+    x, skips = torch.cat([x, torch.ones_like(x[:, :1])], 1), []
+    for i, (here, width) in enumerate(levels):
+        name = f"enc.{here}x{here}"
+        if i == 0:
+            x = mp_conv(w, f"{name}_conv", x, width, 3)
+        else:
+            x = edm2_block(w, f"{name}_down", x, emb, x.shape[1], True, down=True)
+        skips.append(x)
+        for n in range(kwargs["num_blocks"]):
+            x = edm2_block(w, f"{name}_block{n}", x, emb, width, True, here in attends)
+            skips.append(x)
+    for i, (here, width) in reversed([*enumerate(levels)]):
+        name = f"dec.{here}x{here}"
+        if i == len(levels) - 1:
+            x = edm2_block(w, f"{name}_in0", x, emb, width, False, attend=True)
+            x = edm2_block(w, f"{name}_in1", x, emb, width, False)
+        else:
+            x = edm2_block(w, f"{name}_up", x, emb, x.shape[1], False, up=True)
+        for n in range(kwargs["num_blocks"] + 1):
+            x = mp_join(x, skips.pop())
+            x = edm2_block(w, f"{name}_block{n}", x, emb, width, False, here in attends)
+    return mp_conv(w, "out_conv", x, kwargs["img_channels"], 3, w.need("out_gain"))
+
+
+def edm2_denoiser(w, x, sigma, label, data=0.5):
+    c = sigma[:, None, None, None]
+    total = (c**2 + data**2).sqrt()
+    answer = edm2(w, x / total, sigma.log() / 4, label, EDM2)
+    return data**2 / total**2 * x + c * data / total * answer
+
+
+def edm2_snapshot(weights, kwargs=EDM2):
+    """A snapshot of EDM2's trainer in 16 bits, with the head that it has for the uncertainty."""
+    half = {key: value.half() for key, value in weights.items()}
+    head = {"logvar_fourier.freqs": torch.ones(8), "logvar_fourier.phases": torch.ones(8)}
+    head["logvar_linear.weight"] = torch.ones(1, 8)
+    shape = {"img_resolution": 8, "img_channels": 3, "label_dim": 5, "logvar_channels": 8}
+    return snapshot(half, "Precond", "UNet", kwargs, "unet", beside=head, **shape)
+
+
 def edm(w, x, sigma, data=0.5):
     """D(x; sigma) of EDM, table 1."""
     c = sigma[:, None, None, None]
@@ -238,7 +343,7 @@ class Persistent:
 def module(class_name, names, state, **more):
     """A module of weights {dotted name: tensor}, in the form that torch.nn gives its state."""
     own = {key: value for key, value in names.items() if "." not in key}
-    buffers = {key for key in own if key == "resample_filter"}
+    buffers = {key for key in own if key in ("resample_filter", "freqs", "phases")}
     children = dict.fromkeys(key.split(".")[0] for key in names if "." in key)
     inner = {
         child: {k[len(child) + 1 :]: v for k, v in names.items() if k.startswith(child + ".")}
@@ -256,12 +361,21 @@ def module(class_name, names, state, **more):
     return Persistent(class_name, **made, **state, **more)
 
 
-def snapshot(weights, kind="EDMPrecond", net="SongUNet", kwargs=SONG, inside="model", **numbers):
-    """A snapshot of EDM's trainer: the bytes of its pickle."""
+def snapshot(
+    weights,
+    kind="EDMPrecond",
+    net="SongUNet",
+    kwargs=SONG,
+    inside="model",
+    beside=None,
+    **numbers,
+):
+    """A snapshot of EDM's trainer: the bytes of its pickle. beside: weights beside the network."""
     numbers = {"sigma_min": 0.0, "sigma_max": float("inf"), "sigma_data": 0.5, **numbers}
     with fake_modules() as modules:
         inner = module(net, weights, {}, _init_args=(), _init_kwargs=kwargs)
-        outer = torch.nn.Module().__dict__ | {"_modules": {inside: inner}}
+        rest = module("enc", beside or {}, {})._modules
+        outer = torch.nn.Module().__dict__ | {"_modules": {inside: inner, **rest}}
         whole = Persistent(kind, **outer, **numbers, skip_scale=np.sqrt(0.5), use_fp16=False)
         data = modules["dnnlib.util"].EasyDict(
             ema=whole,
@@ -396,6 +510,9 @@ def main():
     weights = Weights(1)
     answers = {"edm": edm(weights, x, t)}
     (HERE / "edm.pkl").write_bytes(snapshot(weights))
+    weights = Weights(6)
+    answers["edm2"] = edm2_denoiser(weights, x, t, torch.tensor([4, 1]))
+    (HERE / "edm2.pkl").write_bytes(edm2_snapshot(weights))
     for name, how in (("ddpmpp", (False, False, False)), ("ncsnpp", (True, True, True))):
         network = ScoreSDE(2, *how)
         answers[name] = network(x, t)

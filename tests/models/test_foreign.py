@@ -12,7 +12,7 @@ import torch
 
 from functions.denoiser import Denoiser
 from functions.process import PROCESSES, VPSDE
-from models import NETWORKS, build
+from models import build
 from models.interop import dit, edm, load_foreign, read, scheduler, score_sde
 from models.interop.unpickle import unpickle
 from tests.models import formats
@@ -139,6 +139,9 @@ def unpickled_weights():
         ({"net": "MyUNet"}, "a network MyUNet; it should be SongUNet"),
         ({"kwargs": {**SONG, "flavour": 3}}, "an option flavour, unknown here"),
         ({"sigma_data": "x"}, "a strange sigma_data"),
+        ({"kwargs": {**SONG, "flavour\x1b[31m": 3}}, "an option flavour?[31m, unknown here"),
+        ({"net": "My\x1bUNet"}, "a network My?UNet; it should be SongUNet"),
+        ({"kwargs": {**SONG, "channel_mult": [[1]]}}, "a network with a strange channel_mult"),
     ],
 )
 def test_other_networks_of_edm_are_refused_in_one_line(tmp_path, change, says):
@@ -165,6 +168,13 @@ def test_a_pickle_of_something_else_is_refused(tmp_path, content):
         (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(ValueError, match=r"a\.pkl: neither a state dict nor a checkpoint"):
         read(tmp_path / "a.pkl")
+
+
+def test_a_network_whose_buffers_are_no_names_is_refused():
+    whole = unpickle(snapshot(unpickled_weights()))
+    whole["ema"].state["_modules"]["model"].state["_non_persistent_buffers_set"] = 3
+    with pytest.raises(ValueError, match="holds a SongUNet with strange buffers"):
+        edm.network_of(whole, Path("a.pkl"))
 
 
 def test_modules_in_a_circle_end(tmp_path):
@@ -352,12 +362,39 @@ def test_the_published_dit_xl_2_has_our_names():
     assert round(sum(v.numel() for k, v in theirs.items() if k != "pos_embed") / 1e6) == 675
 
 
-@pytest.mark.skipif("edm2" in NETWORKS, reason="the network edm2 is here")
-def test_a_network_of_edm2_is_refused_by_its_name(tmp_path):
-    path = tmp_path / "edm2-img64-s-1073741-0.075.pkl"
-    path.write_bytes(snapshot({}, "Precond", "UNet", {"img_resolution": 64}, inside="unet"))
-    with pytest.raises(ValueError, match=r"holds a network UNet, which needs edm2, unknown here"):
+def test_a_snapshot_of_edm2_gives_the_answers_of_its_network(tmp_path):
+    path = tmp_path / "edm2-img8-xs-2147483-0.135.pkl"
+    path.write_bytes((HERE / "edm2.pkl").read_bytes())
+    network, info = opened(path)
+    assert (info["layout"], info["network"], info["weights"]) == ("edm2", "edm2", "ema 0.135")
+    how = {"process": "edm", "predicts": "edm", "sigma_data": 0.5}
+    assert info["diffusion"] == {**how, "sigma_min": 0.002, "sigma_max": 80.0}
+    assert info["options"]["clip_act"] == 0 and info["options"]["num_classes"] == 5
+    assert {network.in_channels, network.out_channels} == {3}
+    denoiser = Denoiser(network, PROCESSES["edm"](sigma_data=0.5), "edm")
+    label = torch.tensor([4, 1])
+    with torch.no_grad():
+        found = denoiser.x0(X, T.double(), label)
+    assert (found - ANSWERS["edm2"]).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"channels_per_head": 32}, "a network UNet with channels_per_head other than 64"),
+        ({"resample_filter": [1, 3, 3, 1]}, "a network UNet with resample_filter other"),
+        ({"model_channels": [[1]]}, "a network with a strange model_channels"),
+        ({"img_channels": {}}, "a network with a strange img_channels"),
+    ],
+)
+def test_other_networks_of_edm2_are_refused_in_one_line(tmp_path, change, says):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(formats.edm2_snapshot({}, {**formats.EDM2, **change}))
+    with pytest.raises(ValueError, match=rf"a\.pkl: holds {says}"):
         read(path)
+    fits = {"channels_per_head": 64, "resample_filter": [1, 1]}
+    path.write_bytes(formats.edm2_snapshot({}, {**formats.EDM2, **fits}))
+    assert read(path)[1]["options"].keys().isdisjoint(fits)
 
 
 class Bomb:

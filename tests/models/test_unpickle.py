@@ -137,6 +137,11 @@ def binary(content):
     return b"B" + struct.pack("<I", len(content)) + content
 
 
+DEEP = b"N" + 500_000 * b"\x85"  # Python's hash of it overflows the stack
+HEAD = b"".join(pickle.dumps(v, 2) for v in (torch.serialization.MAGIC_NUMBER, 1001, {}))
+ENDLESS = b"\x80\x02" + named("builtins", "bytearray") + b"\x8a\x06\0\0\0\0\0\x7f\x85R."
+
+
 def hostile(trace):
     """Pickles that would run a command or change this program, by what they try."""
     run = named("os", "system") + f"S'touch {trace}'\n".encode() + b"\x85R"
@@ -166,6 +171,17 @@ def hostile(trace):
         "a memo without end": b"\x80\x04Nr\xff\xff\xff\x7f.",
         "an endless text": b"\x80\x04\x8d" + struct.pack("<Q", 2**60) + b"abc.",
         "a call of a list": b"]K\x01\x85R.",
+        "a deep key": b"}" + DEEP + b"Ns.",
+        "a deep key among others": b"}(" + DEEP + b"Nu.",
+        "a deep key of a new dictionary": b"(" + DEEP + b"Nd.",
+        "a deep item of a set": b"\x80\x04\x8f(" + DEEP + b"\x90.",
+        "a deep item of a frozen set": b"\x80\x04(" + DEEP + b"\x91.",
+        "a deep item of a called set": named("builtins", "set") + b"](" + DEEP + b"e\x85R.",
+        "a key of exponential time": b"}N\x85" + 60 * b"2\x86" + b"Ns.",
+        "a list copied": named("torch", "Size") + b"](" + 99 * b"N" + b"e\x85R.",
+        "pairs copied": ORDERED[:-1] + b"]](K\x01K\x02ea\x85R.",
+        "bytes without end in a storage": LOAD + binary(HEAD + ENDLESS) + b"\x85R.",
+        "an archive in a storage": LOAD + binary(b"PK" + bytes(99)) + b"\x85R.",
         "the class of a record": MODULES + b"(S'x'\nS'k'\ntR.",
     }
 
@@ -236,3 +252,13 @@ def test_damaged_pickles_are_refused_in_one_line():
     for cut in (0, 1, 10, len(content) // 2, len(content) - 1):
         with pytest.raises(ValueError, match=r"^damaged, or no pickle of a network \(\w+\)$"):
             unpickle(content[:cut])
+
+
+def test_what_a_pickle_names_again_and_again_is_not_copied():
+    content = storage_bytes(torch.arange(9.0))
+    first = LOAD + b"p0\n0" + binary(content) + b"p1\n0("
+    found = unpickle(b"\x80\x04" + first + 3 * b"h\x00h\x01\x85R" + b"l.")
+    assert found[0] is found[1] is found[2]
+    state = b"}(Vclass_name\nVNet\nVstate\n}up1\n0("
+    records = unpickle(PERSISTENCE + b"p0\n0" + state + 2 * b"h\x00h\x01\x85R" + b"l.")
+    assert records[0].state is records[1].state
