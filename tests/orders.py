@@ -123,29 +123,34 @@ def _integrated(walk: Walk, x: Tensor) -> Tensor:
     return torch.from_numpy(found.y[:, -1]).view_as(x)
 
 
-def grid(name: str, sampler: str, steps: int) -> Tensor:
-    """Times of a walk. PNDM's weights want equal steps; for the others the steps shrink towards
-    both ends, because multistep methods start and UniPC ends at a lower order.
+def grid(name: str, equal: bool, steps: int) -> Tensor:
+    """Times of a walk, in equal steps, as the weights of PNDM and FON want them; else the steps
+    shrink towards both ends, because multistep methods start and UniPC ends at a lower order.
     """
     u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    u = u if "pndm" in sampler else u**3 * (10 - 15 * u + 6 * u**2)
+    u = u if equal else u**3 * (10 - 15 * u + 6 * u**2)
     walk = WALKS[name]
     return walk.t + (walk.s - walk.t) * u
 
 
 def defined(name: str, sampler: str, options: dict[str, Any]) -> bool:
-    """Whether a sampler is defined on the process, and from the first time of the walk."""
+    """Whether a sampler is defined on the process, and from the first time of the walk; of the
+    classical ones, whether the drift is smooth: on a table of times it has a step at each.
+    """
     process = WALKS[name].process
+    if sampler == "classical":
+        return process.steps is None
     if not isinstance(process, Scalar):
-        in_time = options.get("variable", "t") == "t"
-        return in_time and sampler not in ("rho_rk", "dpm_solver_pp", "unipc")
+        in_time = options.get("variable", "t") == "t" and options.get("step") != "dpm2"
+        return in_time and sampler not in ("rho_rk", "dpm_single", "dpm_solver_pp", "unipc")
     return not (silent(process, WALKS[name].t) and options.get("basis") == "eps")
 
 
 def error(name: str, sampler: str, options: dict[str, Any], steps: int) -> float:
     """Largest error of a walk of so many steps."""
     (x, exact), process = ends(name), WALKS[name].process
-    plan = SAMPLERS[sampler](process, grid(name, sampler, steps), **options)
+    equal = "pndm" in sampler or options.get("method") == "fon"
+    plan = SAMPLERS[sampler](process, grid(name, equal, steps), **options)
     *_, last = solve(plan, lambda x, t: data().answers(process, x, t)[plan.basis], x)
     return (last - exact).abs().max().item()
 

@@ -30,7 +30,7 @@ def test_every_sampler_is_measured_on_every_process_that_has_it():
     assert {name for name, _, _ in ORDERS} == SAMPLERS.keys() - {"ddpm", "rk45"}
     for sampler, options, _ in ORDERS:
         for name, walk in WALKS.items():
-            if not defined(name, sampler, options):
+            if sampler != "classical" and not defined(name, sampler, options):
                 grid = torch.linspace(walk.t, walk.s, 9)
                 with pytest.raises(
                     ValueError, match="numbers as coefficients|begin the grid later"
@@ -42,7 +42,7 @@ def test_every_sampler_is_measured_on_every_process_that_has_it():
 
 SCALARS = {"vp": VP(), "cosine": VP("cosine"), "vpsde": VPSDE(), "flow": Flow(), "edm": EDM()}
 LEVELS = torch.tensor([80.0, 0.02], dtype=torch.float64)  # of sigma/alpha: begin and end
-TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+TIGHT = {"rtol": 1e-11, "atol": 1e-11}
 
 
 def start():
