@@ -142,7 +142,7 @@ def _diffusion(whole: Record) -> dict[str, Any]:
         return {"process": "vpsde", "predicts": "eps", "beta_min": low, "beta_max": round(high, 9)}
     if kind == "iDDPMPrecond":
         steps, ends = _number(numbers, "M", 1000), (numbers.get("C_1"), numbers.get("C_2"))
-        if ends == (0.001, 0.008) and steps == int(steps):
+        if ends == (0.001, 0.008) and math.isfinite(steps) and steps == int(steps):
             how = {"schedule": "cosine", "steps": int(steps)}
             return {"process": "vp", "predicts": "eps", **how}
     raise ValueError(

@@ -86,14 +86,22 @@ def _discrete(config: Mapping[str, Any]) -> dict[str, Any]:
     predicts = _one_of(_PREDICTS, config, "prediction_type", "epsilon")
     kind = config.get("variance_type")
     var_type = None if kind is None else _one_of(_VARIANCES, config, "variance_type", None)
-    clips = str(config["_class_name"]).startswith(("DDPM", "DDIM")) and config.get(
-        "clip_sample", True
-    )
-    asks = ["--sampling.clip true"] if clips else []
+    asks = _clips(config) if str(config["_class_name"]).startswith(("DDPM", "DDIM")) else []
     how = {"process": "vp", "predicts": predicts, **_betas(config)}
     if config.get("rescale_betas_zero_snr"):
         how["rescale_zero_snr"] = True
     return _told(how, var_type, *asks)
+
+
+def _clips(config: Mapping[str, Any]) -> list[str]:
+    """The flag that clips as DDPMScheduler and DDIMScheduler do with these keys."""
+    if config.get("thresholding"):
+        numbers = config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1)
+        return ["--sampling.clip dynamic:{:g}:{:g}".format(*numbers)]
+    if not config.get("clip_sample", True):
+        return []
+    bound = config.get("clip_sample_range", 1.0)
+    return [f"--sampling.clip {'true' if bound == 1 else f'static:{bound:g}'}"]
 
 
 def _betas(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,20 +116,26 @@ def _betas(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _equal(betas: np.ndarray) -> dict[str, Any]:
-    """The schedule among linear, quad, const and jsd that has these betas, to six digits."""
+    """The schedule among linear, quad, const, jsd and sigmoid with these betas, to six digits."""
     if betas.ndim != 1 or not len(betas):
         raise ValueError("trained_betas should be a list of numbers")
     steps, ends = len(betas), (float(betas[0]), float(betas[-1]))
     roots = np.sqrt(np.abs(ends))
+    share = 1 / (1 + np.exp(-np.linspace(-6, 6, steps)))
+    slope = (ends[1] - ends[0]) / max(share[-1] - share[0], 1e-9)
+    bottom = ends[0] - slope * share[0]
     named = {
         "const": np.full(steps, ends[1]),
         "linear": np.linspace(*ends, steps),
         "quad": np.linspace(roots[0], roots[1], steps) ** 2,
         "jsd": 1 / np.linspace(steps, 1, steps),
+        "sigmoid": bottom + slope * share,
     }
     for schedule, values in named.items():
         if np.allclose(betas, values, rtol=1e-6, atol=0):
             both = {"beta_start": min(ends), "beta_end": ends[1]}
+            if schedule == "sigmoid":
+                both = {"beta_start": float(bottom), "beta_end": float(bottom + slope)}
             return {"schedule": schedule, "steps": steps, **({} if schedule == "jsd" else both)}
     raise ValueError("trained_betas belong to no noise schedule of this program")
 

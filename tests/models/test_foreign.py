@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from functions.denoiser import Denoiser
-from functions.process import PROCESSES, VPSDE
+from functions.process import PROCESSES, VPSDE, beta_schedule
 from models import build
 from models.interop import dit, edm, load_foreign, read, scheduler, score_sde
 from models.interop.unpickle import unpickle
@@ -454,6 +454,27 @@ def scheduler_file(folder, config):
     path = folder / "scheduler_config.json"
     path.write_text(json.dumps(config))
     return path
+
+
+@pytest.mark.parametrize(
+    ("keys", "flag"),
+    [
+        ({"clip_sample_range": 2.0}, "static:2"),
+        ({"thresholding": True, "sample_max_value": 1.5}, "dynamic:0.995:1.5"),
+    ],
+)
+def test_the_clip_of_a_scheduler_is_named_by_its_flag(tmp_path, keys, flag):
+    config = {**SCHEDULERS["ddpm"]["config"], **keys}
+    told = scheduler.read(scheduler_file(tmp_path, config))
+    assert told["asks"] == [f"--sampling.clip {flag}"]
+
+
+def test_a_sigmoid_schedule_comes_back_from_its_betas(tmp_path):
+    betas = beta_schedule("sigmoid", 1e-3, 0.03, 50)
+    config = {**SCHEDULERS["trained"]["config"], "trained_betas": betas.tolist()}
+    how = scheduler.read(scheduler_file(tmp_path, config))["diffusion"]
+    how = {key: value for key, value in how.items() if key not in ("process", "predicts")}
+    np.testing.assert_allclose(PROCESSES["vp"](**how).betas, betas, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", TOLD)
