@@ -9,7 +9,8 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero, Share
-from functions.denoiser import Answer, Denoiser, Scaled
+from functions.denoiser import Answer, Denoiser, Scaled, tells
+from functions.predictions import Predicts
 from functions.process import Process, Scalar
 from functions.rows import need_scalar
 
@@ -58,10 +59,11 @@ class Guided(Denoiser):
             need_levels(denoiser.process)
         # Weights of the sum add to 1, so predictions of one kind may be summed as they are.
         one_kind = guide is None or guide.predicts == denoiser.predicts
+        both: Predicts = "eps" if tells(denoiser.process, denoiser.process.t_start, "eps") else "x0"
         super().__init__(
             denoiser.network,
             denoiser.process,
-            denoiser.predicts if one_kind else "eps",
+            denoiser.predicts if one_kind else both,
             denoiser.clip,
             variance=denoiser.variance,
         )
@@ -134,7 +136,8 @@ class Guided(Denoiser):
         prediction, v = denoiser.ask(x, t, label)
         if denoiser.predicts == self.predicts:
             return Answer(prediction, v)
-        return Answer(denoiser.noise_of(x, prediction, t), v)
+        convert = denoiser.noise_of if self.predicts == "eps" else denoiser.clean_of
+        return Answer(convert(x, prediction, t), v)
 
 
 def _same(one: Process, other: Process) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -74,14 +75,36 @@ class Walk(NamedTuple):
     steps: tuple[int, int] = (80, 160)
 
 
+def remembering(process: Process) -> Process:
+    """The process, which computes its coefficients at a time once: samplers share their grids, and
+    most of what an order costs is the same coefficients again.
+    """
+
+    def remembered(of: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        known: dict[tuple, Tensor] = {}
+
+        def coefficient(*times: Tensor) -> Tensor:
+            key = tuple((t.shape, t.numpy().tobytes()) for t in times)
+            if key not in known:
+                known[key] = of(*times)
+            return known[key]
+
+        return coefficient
+
+    for name in ("log_abar", "alpha", "sigma", "rho", "time_of", "mean", "factor", "psi"):
+        if hasattr(process, name):
+            setattr(process, name, remembered(getattr(process, name)))
+    return process
+
+
 WALKS = {
-    "vp": Walk(VP(), 900.0, 20.0),
-    "cosine": Walk(VP("cosine"), 900.0, 20.0),
-    "vpsde": Walk(VPSDE(), 0.9, 0.02),
-    "flow": Walk(Flow(), 1.0, 0.0),
-    "edm": Walk(EDM(), 3.0, 0.05),
-    "cld": Walk(CLD(), 1.0, 0.05, (160, 320)),
-    "blur": Walk(Blur(SHAPE), 0.9, 0.05, (160, 320)),
+    "vp": Walk(remembering(VP()), 900.0, 20.0),
+    "cosine": Walk(remembering(VP("cosine")), 900.0, 20.0),
+    "vpsde": Walk(remembering(VPSDE()), 0.9, 0.02),
+    "flow": Walk(remembering(Flow()), 1.0, 0.0),
+    "edm": Walk(remembering(EDM()), 3.0, 0.05),
+    "cld": Walk(remembering(CLD()), 1.0, 0.05, (160, 320)),
+    "blur": Walk(remembering(Blur(SHAPE)), 0.9, 0.05, (160, 320)),
 }
 
 

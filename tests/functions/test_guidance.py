@@ -13,8 +13,9 @@ from functions.denoiser import Denoiser, Scaled
 from functions.grids import GRIDS
 from functions.guidance import Guided, rows_asked
 from functions.plan import solve
-from functions.process import CLD, VP, VPSDE, Blur
+from functions.process import CLD, VP, VPSDE, Blur, Flow
 from functions.samplers import SAMPLERS
+from tests.analytic import ExactNet, Gauss, Mixture
 
 MEANS = torch.tensor([0.4, -0.5, 0.1], dtype=torch.float64)  # of two classes, and of no class
 STD, NONE = 0.5, 2
@@ -258,3 +259,16 @@ def test_guidance_is_scaled_back_to_the_spread_of_the_own_answer():
     torch.testing.assert_close(ask(0.3), 0.3 * ask(1.0) + 0.7 * full)
     with pytest.raises(ValueError, match="rescale 1.5 is not valid"):
         Guided(plain, 6.0, no_class=NONE, rescale=1.5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+@pytest.mark.parametrize(("strong", "weak"), [("velocity", "v"), ("x0", "velocity"), ("v", "x0")])
+def test_a_guide_of_another_prediction_where_there_is_no_signal(strong, weak, weight) -> None:
+    """At t = 1 of flow, where an estimate of the noise tells nothing of the image."""
+    flow, model, other, x = Flow(), Gauss(), Mixture(), noise()
+    one = Denoiser(ExactNet(model, flow, strong), flow, strong)
+    two = Denoiser(ExactNet(other, flow, weak), flow, weak)
+    guided = Guided(one, weight, guide=two)
+    for t in (1.0, 0.4):
+        want = two.x0(x, t) + weight * (one.x0(x, t) - two.x0(x, t))
+        torch.testing.assert_close(guided.x0(x, t), want, rtol=0, atol=1e-12)
