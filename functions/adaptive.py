@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from functions.basis import Side, side_of, velocity_slope
+from functions.basis import ScalarSide, Side, side_of
 from functions.plan import Basis, shaped
 from functions.process import Process, Scalar, apply
 from functions.rows import transfer
@@ -79,10 +79,9 @@ def solve(
     """
     process, device = flow.process, x.device
     ends = torch.tensor([flow.t, max(flow.s, _lowest(process))], dtype=torch.float64)
-    kind = _Flat if flow.basis == "eps" else _Straight
-    flat = kind(side_of(process, ends[0]), ends, predict, label)
+    flat = _Flat(side_of(process, ends[0]), ends, predict, label)
     begin, end = flat.clock(ends)
-    u, v = begin.expand(len(x)).clone(), flat.there(x)
+    u, v = begin.expand(len(x)).clone(), apply(flat.side.carry(*ends), x)
     h, slope = torch.full_like(u, 0.02 * float(end - begin)), torch.zeros_like(x)
     everything = torch.arange(len(x), device=device)
     new = True  # the first slopes are not known yet
@@ -117,9 +116,10 @@ def solve(
 
 @dataclass(frozen=True)
 class _Flat:
-    """The flow in coordinates v = Psi(t -> end) x, where it reads dv = dK eps, K = Psi R_t.
+    """The flow in coordinates v = carry(t, end) x, where it reads dv = dK answer, K = carry gain.
 
-    Its clock u falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t.
+    Its clock u falls with t: t itself, but log(sigma/alpha) on a table, which has kinks in t, and
+    the side's own clock where that is finite at both ends (velocity).
     """
 
     side: Side
@@ -128,14 +128,10 @@ class _Flat:
     label: Tensor | None
 
     @property
-    def process(self) -> Process:
-        return self.side.process
-
-    @property
     def table(self) -> Scalar | None:
         """The process, if its times are discrete."""
-        discrete = self.process.steps is not None and isinstance(self.process, Scalar)
-        return self.process if discrete else None  # type: ignore[return-value]
+        process = self.side.process
+        return process if isinstance(process, Scalar) and process.steps is not None else None
 
     def answer(self, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
         """Answers to the states x (n, ...) of these rows at t (n,)."""
@@ -144,20 +140,21 @@ class _Flat:
 
     def clock(self, t: Tensor) -> Tensor:
         """u at times t (n,)."""
+        if isinstance(self.side, ScalarSide) and self.side.basis == "velocity":
+            return self.side.clock(t)
         return torch.log(self.table.rho(t)) if self.table else t
 
     def time(self, u: Tensor) -> Tensor:
         """t of u (n,), inside the walk's ends."""
-        t = self.table.time_of(torch.exp(u)) if self.table else u
+        if isinstance(self.side, ScalarSide) and self.side.basis == "velocity":
+            t = self.side.time_of(u)
+        else:
+            t = self.table.time_of(torch.exp(u)) if self.table else u
         return t.clamp(self.ends[1], self.ends[0])
-
-    def there(self, x: Tensor) -> Tensor:
-        """v from x at the first time."""
-        return apply(self.process.psi(*self.ends), x)
 
     def back(self, v: Tensor, u: Tensor) -> Tensor:
         """x from v (n, C, H, W) at u (n,)."""
-        return apply(self.process.psi(self.ends[1], self.time(u)), v)
+        return apply(self.side.carry(self.ends[1], self.time(u)), v)
 
     def slope(self, v: Tensor, u: Tensor, rows: Tensor) -> Tensor:
         """dv/du of these rows."""
@@ -170,23 +167,7 @@ class _Flat:
 
     def _transported(self, u: Tensor) -> Tensor:
         t = self.time(u)
-        return self.process.psi(t, self.ends[1]) @ self.process.factor(t)
-
-
-@dataclass(frozen=True)
-class _Straight(_Flat):
-    """The flow in x itself, with answers as velocity, for a walk from a time without signal."""
-
-    def there(self, x: Tensor) -> Tensor:
-        return x.clone()
-
-    def back(self, v: Tensor, u: Tensor) -> Tensor:
-        return v
-
-    def slope(self, v: Tensor, u: Tensor, rows: Tensor) -> Tensor:
-        assert isinstance(self.process, Scalar)
-        own, other = velocity_slope(self.process, u)
-        return apply(own, v) + apply(other, self.answer(v, u, rows))
+        return self.side.carry(t, self.ends[1]) @ self.side.gain(t)
 
 
 def _lowest(process: Process) -> float:

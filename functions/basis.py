@@ -93,12 +93,3 @@ def side_of(process: Process, t: Tensor) -> Side:
 def scalar_side_of(process: Scalar, t: Tensor) -> ScalarSide:
     """`side_of` for a process with numbers as coefficients."""
     return ScalarSide(process, "velocity" if silent(process, t) else "eps")
-
-
-def velocity_slope(process: Scalar, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Coefs of x and of the velocity h = noise - x0 in dx/dt = alpha' x0 + sigma' noise."""
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    of_alpha, of_sigma = process.slopes(t)
-    own = (of_alpha + of_sigma) / (alpha + sigma)
-    other = (of_sigma * alpha - of_alpha * sigma) / (alpha + sigma)
-    return own[..., None, None], other[..., None, None]

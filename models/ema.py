@@ -1,5 +1,6 @@
 """Exponential moving averages of a network's weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from configs.parts import require
 from configs.values import Positive
 
 
-class Averages:
+class Averages(ABC):
     """Averages of the trainable parameters, one for each of some numbers that name them:
     `average <- r average + (1 - r) weight`, where `rate` gives r.
 
@@ -24,13 +25,13 @@ class Averages:
         live = _trainable(network)
         self._averages = [{k: p.detach().clone() for k, p in live.items()} for _ in self.names]
 
+    @abstractmethod
     def rate(self, name: float) -> float:
         """The rate r of this update, which `updates` counts already."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settings(self) -> dict:
         """Plain values that a stored state must share."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

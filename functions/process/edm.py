@@ -20,8 +20,8 @@ class EDM(Scalar):
 
     Sampling starts from sigma_max times noise and goes to sigma_min, then to clean data at t = 0.
     Training times lie between the two, and are even in log(sigma) where a density is uniform; the
-    network receives log(sigma)/4. Data of standard
-    deviation sigma_data are assumed by the preconditioned network and by the weight `edm`.
+    network receives log(sigma)/4. The preconditioned network and the weight `edm` assume data of
+    standard deviation sigma_data.
 
     Raises ValueError for options out of range and sigma_min not below sigma_max.
     """

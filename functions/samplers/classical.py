@@ -11,7 +11,7 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import OneOf
-from functions.basis import side_of, velocity_slope
+from functions.basis import side_of
 from functions.parts import SAMPLERS
 from functions.plan import Basis, Plan, Stage
 from functions.process import Process, Scalar
@@ -65,8 +65,13 @@ class _Flow:
 
     def slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The coefs (own, other) at t."""
-        if self.basis == "velocity" and isinstance(self.process, Scalar):
-            return velocity_slope(self.process, t)
+        process = self.process
+        if self.basis == "velocity" and isinstance(process, Scalar):
+            alpha, sigma = process.alpha(t), process.sigma(t)
+            of_alpha, of_sigma = process.slopes(t)  # dx/dt = alpha' x0 + sigma' noise
+            own = (of_alpha + of_sigma) / (alpha + sigma)
+            other = (of_sigma * alpha - of_alpha * sigma) / (alpha + sigma)
+            return own[..., None, None], other[..., None, None]
         inverse = torch.linalg.inv(self.process.factor(t))
         return self.process.drift(t), self.process.diffusion(t) @ inverse.mT / 2
 

@@ -31,8 +31,8 @@ def deis(
 ) -> Plan:
     """DEIS (2204.13902), one evaluation a step: the noise estimate is a polynomial of degree
     `order` in `variable` through the last evaluations. Degree 0 is DDIM; the degree grows with the
-    history. From a time without signal it is the estimate of the
-    velocity eps - x0, in lambda that of the data.
+    history. From a time without signal it is the estimate of the velocity eps - x0, in lambda that
+    of the data.
 
     variable: t is tAB, rho is rhoAB (sigma/(alpha + sigma) for the velocity), lambda is multistep
         DPM-Solver. A step to or from an infinite lambda has degree 0.

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from configs.parts import require
 from configs.values import PositiveOrZero
-from functions.basis import silent, velocity_slope
+from functions.basis import silent
 from functions.parts import SAMPLERS
 from functions.plan import Plan, Stage
-from functions.process import Process, Scalar
+from functions.process import Process
 from functions.rows import pairs, root
+from functions.samplers.classical import classical
 
 
 @SAMPLERS.part(title="Euler, Euler-Maruyama (lam 1)", paper="2011.13456", order="1", nfe="S")
@@ -25,8 +26,13 @@ def euler(process: Process, grid: Tensor, lam: PositiveOrZero = 0.0) -> Plan:
     """
     require(euler, lam=lam)
     steps, stages = pairs(grid), []
-    if isinstance(process, Scalar) and silent(process, steps[0][0]):
-        return _from_noise(process, steps, lam)
+    if silent(process, steps[0][0]):
+        if lam == 0:
+            return classical(process, grid, "euler")  # with the velocity as answer
+        raise ValueError(
+            f"euler with lam {lam:g} cannot begin at t = {steps[0][0]:g}, where the process has no "
+            "signal and its noise no finite rate; take gddim with this lam, which is exact there"
+        )
     for i, (t, s) in enumerate(steps):
         h, F, spread = s - t, process.drift(t), process.diffusion(t)
         A = torch.eye(F.shape[-1], dtype=torch.float64) + h * F
@@ -35,19 +41,3 @@ def euler(process: Process, grid: Tensor, lam: PositiveOrZero = 0.0) -> Plan:
         C = lam * torch.sqrt(-h) * root(spread) if drawn else None
         stages.append(Stage(float(t), float(s), A, {i: B}, C))
     return Plan(tuple(stages), "eps")
-
-
-def _from_noise(process: Scalar, steps: list[tuple[Tensor, Tensor]], lam: float) -> Plan:
-    """Euler's step of dx/dt = alpha' x0 + sigma' eps with answers as velocity, from a time without
-    signal, where the other form is infinite.
-    """
-    if lam > 0:
-        raise ValueError(
-            f"euler with lam {lam:g} cannot begin at t = {steps[0][0]:g}, where the process has no "
-            "signal and its noise no finite rate; take gddim with this lam, which is exact there"
-        )
-    stages = []
-    for i, (t, s) in enumerate(steps):
-        own, other = velocity_slope(process, t)
-        stages.append(Stage(float(t), float(s), 1 + (s - t) * own, {i: (s - t) * other}))
-    return Plan(tuple(stages), "velocity")

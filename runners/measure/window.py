@@ -70,8 +70,9 @@ class Window:
         return values
 
     def _bin(self, t: Tensor) -> Tensor:
-        share = self.process.share_of(t.double())
-        if self.process.steps is not None:  # whole numbers, both ends included
+        if self.process.steps is None:
+            share = self.process.share_of(t.double())
+        else:  # whole numbers, both ends included
             low, high = self.process.t_train
             share = (t.double() - low) / (high - low + 1)
         return (share * BINS).long().clamp(0, BINS - 1)

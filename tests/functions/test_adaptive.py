@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from functions import adaptive
-from functions.process import VP, VPSDE
+from functions.denoiser import Denoiser
+from functions.process import VP, VPSDE, Flow
 from functions.samplers import rk45
-from tests.analytic import Gauss, Mixture
+from tests.analytic import ExactNet, Gauss, Mixture
 
 ENDS = {"vp": (VP(), (999.0, 10.0)), "vpsde": (VPSDE(), (1.0, 0.01))}
 
@@ -81,3 +82,17 @@ def test_what_cannot_be_solved_is_refused():
         sample(VP(), (999.0, -1.0), lambda x, t: x * float("nan"), start())
     with pytest.raises(ValueError, match="the network answers .* to a state"):
         sample(VP(), (999.0, -1.0), lambda x, t: x[:, :, :1], start())
+
+
+def test_a_walk_from_a_time_without_signal_keeps_the_quantiles():
+    flow, gauss = Flow(), Gauss()
+    walk = rk45(flow, torch.tensor([1.0, 0.02]), 1e-9, 1e-9)
+    assert walk.basis == "velocity"
+    denoiser = Denoiser(ExactNet(gauss, flow, "velocity"), flow, "velocity")
+    *_, got = adaptive.solve(walk, denoiser.velocity, start())
+    torch.testing.assert_close(got, gauss.flow(flow, start(), 1.0, 0.02), rtol=0, atol=1e-6)
+
+
+def test_a_table_without_signal_at_its_end_is_refused():
+    with pytest.raises(ValueError, match="rk45 cannot begin at t = 999, where this noise schedule"):
+        rk45(VP("cosine", rescale_zero_snr=True), torch.tensor([999.0, -1.0]))

@@ -184,7 +184,10 @@ def test_nothing_given_is_ever_changed(sampler):
     def randn(x):
         return remember(noise(len(kept), *x.shape))
 
-    coefs = [c for stage in plan.stages for c in (stage.A, *stage.B.values())]
+    coefs = [
+        c for stage in plan.stages for c in (stage.A, *stage.B.values(), *stage.X.values(), stage.C)
+    ]
+    coefs = [c for c in coefs if c is not None]
     for coef in coefs:
         remember(coef)
     for state in solve(plan, predict, remember(noise(0, 2, 3, 4, 4)), randn):
