@@ -9,13 +9,14 @@ done again. Leaves EXP/sweeps/schemes (the page of the curve). Further flags go 
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the project is run, not installed
+
+from benchmarks.commands import run  # noqa: E402
+
 SCHEMES = {  # name: (density of times, loss weight)
     "uniform": ("uniform", "none"),
     "p2": ("uniform", "p2:1:0.5"),
@@ -57,10 +58,7 @@ def main() -> None:
     args, flags = parser.parse_known_args()
     rest, seeds = ["--exp", str(args.exp), "--ni", *flags], args.seeds.split(",")
     for words in (*trainings(args.exp, seeds), *([] if args.no_curve else [curve(seeds)])):
-        print(f"\n$ python main.py {shlex.join([*words, *rest])}", flush=True)
-        code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words, *rest]).returncode
-        if code:
-            sys.exit(code)
+        run([*words, *rest])
 
 
 if __name__ == "__main__":

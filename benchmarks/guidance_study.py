@@ -11,25 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the project is run, not installed
+
+from benchmarks.commands import run  # noqa: E402
+
 SCALES = ("0", "1", "1.5", "2", "3", "4")
 WAYS = {"everywhere": "", "interval": ":0.2-5", "autoguidance": ""}
 IMAGES, WEAKER = 96_000, 125
 DOC = "class"
 SHOWN = ("class agreement", "recall", "precision", "FD")
-
-
-def run(words: list[str]) -> None:
-    """One command; its failure ends the study with its exit code."""
-    print(f"\n$ python main.py {shlex.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words]).returncode
-    if code:
-        sys.exit(code)
 
 
 def measured(exp: Path, way: str, scale: str, rest: list[str]) -> dict:

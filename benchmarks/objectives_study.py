@@ -10,13 +10,14 @@ Further flags go to every command.
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the project is run, not installed
+
+from benchmarks.commands import run  # noqa: E402
+
 PLAIN = ["--loss.name", "simple", "--training.times", "uniform"]
 OBJECTIVES = {  # name: (config, further flags)
     "eps": ("digits.yml", PLAIN),
@@ -67,10 +68,7 @@ def main() -> None:
     names = args.objectives.split(",")
     measured = [] if args.no_sweeps else sweeps(names, seeds)
     for words in (*trainings(args.exp, names, seeds), *measured):
-        print(f"\n$ python main.py {shlex.join([*words, *rest])}", flush=True)
-        code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words, *rest]).returncode
-        if code:
-            sys.exit(code)
+        run([*words, *rest])
 
 
 if __name__ == "__main__":

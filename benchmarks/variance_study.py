@@ -11,24 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the project is run, not installed
+
+from benchmarks.commands import run  # noqa: E402
+
 VARIANCES = ("large", "small", "learned")
 STEPS = (5, 10, 25, 50, 100)
 IMAGES = 96_000
 DOC = "adm"
-
-
-def run(words: list[str]) -> None:
-    """One command; its failure ends the study with its exit code."""
-    print(f"\n$ python main.py {shlex.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, str(ROOT / "main.py"), *words]).returncode
-    if code:
-        sys.exit(code)
 
 
 def likelihoods(exp: Path, rest: list[str]) -> dict[str, dict[str, float]]:

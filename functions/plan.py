@@ -109,8 +109,8 @@ class Plan:
                 raise ValueError(f"{where}: a coefficient is a float64 tensor (*S, k, k)")
             if not coef.isfinite().all():
                 raise ValueError(
-                    f"{where}: a coefficient is not finite; the noise schedule has no signal or no "
-                    "noise left at this time: begin the grid later, or choose another schedule"
+                    f"{where}: a coefficient is not finite; the process has no signal or no noise "
+                    "left at this time: begin the grid later, or take data as answers (basis x0)"
                 )
         for j in stage.B:
             if not 0 <= j <= i or not self.stages[j].evaluate:
